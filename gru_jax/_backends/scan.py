@@ -1,0 +1,49 @@
+"""Backend "scan": `lax.scan` of the cell's step, differentiated by JAX. Serves every cell; the others must match it."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gru_jax._backends.backend import Backend
+from gru_jax._cells.cell import Cell
+
+
+def select(where: jax.Array, then: Any, otherwise: Any) -> Any:
+    """Row by row of two trees with leaves `(B, ...)`: `then` where `where (B,)` holds, else `otherwise`."""
+
+    def leaf(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.where(where.reshape(where.shape + (1,) * (a.ndim - where.ndim)), a, b)
+
+    return jax.tree.map(leaf, then, otherwise)
+
+
+def run(
+    cell: Cell,
+    params: Any,
+    carry: Any,
+    projected: Any,
+    valid: jax.Array | None,
+    restart: jax.Array | None,
+    reset_carry: Any,
+    *,
+    reverse: bool,
+    unroll: int,
+) -> tuple[Any, jax.Array]:
+    """See `Run`."""
+
+    def step(carry: Any, now: Any) -> tuple[Any, jax.Array]:
+        projected, valid, restart = now
+        if restart is not None:
+            carry = select(restart, reset_carry, carry)
+        new, y = cell.step(params, carry, projected)
+        if valid is not None:
+            new = select(valid, new, carry)
+            y = select(valid, y, jnp.zeros_like(y))
+        return new, y
+
+    return lax.scan(step, carry, (projected, valid, restart), reverse=reverse, unroll=unroll)
+
+
+scan = Backend(name="scan", run=run, refuses=lambda cell: "")

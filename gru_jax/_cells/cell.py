@@ -1,0 +1,74 @@
+"""What a recurrent cell is: a hashable record of pure functions."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gru_jax._cells.checks import check_call
+from gru_jax._cells.precision import compute_params
+
+
+def _any_width(params: Any) -> tuple[int | None, ...]:
+    """One feature axis of unchecked width: what a cell that does not say otherwise is taken to accept."""
+    return (None,)
+
+
+class Cell(NamedTuple):
+    """A recurrent cell: pure functions over params, and nothing else.
+
+    `gru`, `lstm`, `rnn` and `min_gru` make cells; a record of your own functions is a cell too. Two cells
+    made with the same options are the same object, so a cell can be a static argument of `jax.jit`.
+
+    Attributes:
+      name: what the cell is called in tables and messages.
+      init: `init(key, in_features, features, dtype=float32) -> params`.
+      carry: `carry(params, batch_shape=()) -> carry`, the zero state, leaves `(*batch_shape, H)`, float64 for
+        float64 params and float32 for all others.
+      project: `project(params, x) -> projected`: all of a step that does not see the carry. x: `(..., I)`; `scan`
+        calls it once for all steps.
+      step: `step(params, carry, projected) -> (carry, y)`, the rest of one step.
+      input_shape: `input_shape(params) -> (I,)`, the feature axes of one input, `None` for a free size; raises for
+        params that are not this cell's.
+      options: which of its equations this cell computes, for backends and converters.
+
+    `project` and `step` multiply in the dtype of the weights they get and add in the carry's; calling the cell, or
+    `gru_jax.scan`, casts the weights to the dtype of x first, and y back to it.
+
+    Example:
+      >>> import gru_jax, jax, jax.numpy as jnp
+      >>> cell = gru_jax.gru()
+      >>> params = cell.init(jax.random.key(0), in_features=8, features=32)
+      >>> carry = cell.carry(params, batch_shape=(4,))
+      >>> carry, y = cell(params, carry, jnp.ones((4, 8)))
+      >>> y.shape
+      (4, 32)
+    """
+
+    name: str
+    init: Callable[..., Any]
+    carry: Callable[..., Any]
+    project: Callable[[Any, Any], Any]
+    step: Callable[[Any, Any, Any], tuple[Any, jax.Array]]
+    input_shape: Callable[[Any], tuple[int | None, ...]] = _any_width
+    options: Any = None
+
+    def __call__(self, params: Any, carry: Any, x: jax.Array) -> tuple[Any, jax.Array]:
+        """Take one step.
+
+        Args:
+          params: what `init` returned.
+          carry: the state, leaves `(*B, H)`, float32 (float64 for float64 params).
+          x: one input, `(*B, I)`, any float dtype; float64 only with float64 params.
+
+        Returns:
+          The new carry, and y `(*B, H)` in x's dtype.
+
+        Raises:
+          TypeError, ValueError: naming the argument that does not fit.
+        """
+        params, carry, x = check_call(self, params, carry, x)
+        params = compute_params(params, x.dtype)
+        carry, y = self.step(params, carry, self.project(params, x))
+        return carry, jnp.astype(y, x.dtype)

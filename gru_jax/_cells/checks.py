@@ -1,0 +1,188 @@
+"""What is checked before a step or a scan is traced, so that a user's mistake is named in the user's words.
+
+Every message gives the argument, what was expected, what came, and the way out.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gru_jax._cells.precision import carry_dtype
+
+
+def check_positive(name: str, value: Any, *, remedy: str = "pass a positive integer") -> int:
+    """An int >= 1, or the error that says why not."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name}: expected an integer >= 1, got {value!r} of type {type(value).__name__}; {remedy}.")
+    if value < 1:
+        raise ValueError(f"{name}: expected an integer >= 1, got {value}; {remedy}.")
+    return int(value)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """A Python or NumPy bool; not an array, since it chooses what is traced."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(
+            f"{name}: expected True or False, got {value!r} of type {type(value).__name__}; "
+            "it is fixed at tracing time, so pass a Python bool."
+        )
+    return bool(value)
+
+
+def check_dtype(name: str, dtype: Any) -> jnp.dtype:
+    """A real float dtype."""
+    try:
+        found = jnp.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or not jnp.issubdtype(found, jnp.floating):
+        raise TypeError(f"{name}: expected a float dtype, got {dtype!r}; pass jnp.float32, for example.")
+    if found == jnp.dtype("float64") and not jax.config.read("jax_enable_x64"):
+        raise TypeError(
+            f"{name}: got float64 while JAX runs in 32 bits; "
+            'call jax.config.update("jax_enable_x64", True) at start-up, or pass jnp.float32.'
+        )
+    return found
+
+
+def check_array(name: str, value: Any) -> jax.Array:
+    """A JAX or NumPy array as a JAX array."""
+    if not isinstance(value, jax.Array | np.ndarray | np.generic):
+        raise TypeError(
+            f"{name}: expected an array, got {type(value).__name__}; convert it with jnp.asarray(...) first."
+        )
+    return jnp.asarray(value)
+
+
+def check_float_array(name: str, value: Any) -> jax.Array:
+    """An array of real floats."""
+    array = check_array(name, value)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(f"{name}: expected a float array, got {array.dtype}; cast it with .astype(jnp.float32).")
+    return array
+
+
+def check_params(kind: str, params_type: type, params: Any, shapes: dict[str, tuple[str, ...]], **sizes: int) -> None:
+    """Check params against shapes written in letters, such as `{"w_i": ("I", "3H")}`.
+
+    A letter alone takes its size from the first place it stands in; a digit before it multiplies.
+    """
+    if not isinstance(params, params_type):
+        raise TypeError(
+            f"params: expected {params_type.__name__} for the cell {kind!r}, got {type(params).__name__}; "
+            "pass what this cell's init returned."
+        )
+    for field, letters in shapes.items():
+        leaf = check_float_array(f"params.{field}", getattr(params, field))
+        wanted = f"({', '.join(letters)}{',' if len(letters) == 1 else ''})"
+        if leaf.ndim != len(letters):
+            raise ValueError(
+                f"params.{field}: expected shape {wanted}, got {leaf.shape}; "
+                "for an ensemble of params, map over it with jax.vmap."
+            )
+        for size, letter in zip(leaf.shape, letters, strict=True):
+            factor, letter = (int(letter[:-1] or 1), letter[-1])
+            if letter not in sizes and size % factor == 0 and size > 0:
+                sizes[letter] = size // factor
+            if sizes.get(letter) is None or size != factor * sizes[letter]:
+                known = ", ".join(f"{k} = {v}" for k, v in sizes.items())
+                raise ValueError(
+                    f"params.{field}: expected shape {wanted}{f' with {known}' if known else ''}, got {leaf.shape}; "
+                    f"pass params made by the init of this {kind!r} cell."
+                )
+
+
+def check_key(name: str, key: Any) -> None:
+    """A JAX random key, new style or old."""
+    if not isinstance(key, jax.Array | np.ndarray) or not (
+        jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) or key.dtype == jnp.uint32
+    ):
+        raise TypeError(f"{name}: expected a random key, got {key!r}; make one with jax.random.key(0).")
+
+
+def check_batch_shape(value: Any) -> tuple[int, ...]:
+    """A tuple of sizes."""
+    if not isinstance(value, tuple | list) or not all(isinstance(n, int | np.integer) and n >= 0 for n in value):
+        raise TypeError(f"batch_shape: expected a tuple of sizes, got {value!r}; for one batch axis pass (4,).")
+    return tuple(value)
+
+
+def check_inputs(cell: Any, name: str, x: Any, params: Any, *, leading: Sequence[str]) -> tuple[Any, jax.Array]:
+    """Check an input `(leading..., *B, features...)` against the cell and its params.
+
+    Returns the params and the input as JAX arrays.
+    """
+    widths = cell.input_shape(params)
+    params = jax.tree.map(jnp.asarray, params)
+    x = check_float_array(name, x)
+    letters = f"({', '.join([*leading, '*B', *(str(w) if w is not None else 'features' for w in widths)])})"
+    if x.ndim < len(leading) + len(widths):
+        raise ValueError(f"{name}: expected shape {letters}, got {x.shape}; add the missing axes, for example x[None].")
+    found = x.shape[x.ndim - len(widths) :]
+    if any(want is not None and want != have for want, have in zip(widths, found, strict=True)):
+        raise ValueError(
+            f"{name}: expected shape {letters}, since the params were made for "
+            f"{', '.join(map(str, widths))} input features, got {x.shape}; "
+            "pass inputs of that width, or init the params with in_features="
+            f"{', '.join(map(str, found))}."
+        )
+    for leaf in jax.tree.leaves(params):
+        if carry_dtype(leaf.dtype) != carry_dtype(x.dtype):
+            raise TypeError(
+                f"{name}: expected the precision of the params ({leaf.dtype}), got {x.dtype}; "
+                "float64 does not mix with narrower floats: "
+                "cast one side, xs.astype(...) or jax.tree.map(lambda p: p.astype(...), params)."
+            )
+    return params, x
+
+
+def check_carry(cell: Any, name: str, carry: Any, params: Any, batch: Sequence[int], *, broadcast: bool = False) -> Any:
+    """Check a carry, leaves `(*B, H)`, against the cell's zero carry; with `broadcast`, `(H,)` and the like pass too.
+
+    Returns the carry as JAX arrays, broadcast to the whole batch.
+    """
+    wanted = jax.eval_shape(lambda p: cell.carry(p, batch_shape=tuple(batch)), params)
+    if jax.tree.structure(carry) != jax.tree.structure(wanted):
+        raise TypeError(
+            f"{name}: expected {_outline(wanted)} for the cell {cell.name!r}, got {_outline(carry)}; "
+            "pass cell.carry(params, batch_shape=...) or a carry that this cell returned."
+        )
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(wanted)]
+    leaves = []
+    for path, want, leaf in zip(paths, jax.tree.leaves(wanted), jax.tree.leaves(carry), strict=True):
+        leaf = check_float_array(f"{name}{path}", leaf)
+        if leaf.dtype != want.dtype:
+            raise TypeError(
+                f"{name}{path}: expected {want.dtype}, got {leaf.dtype}; the carry is float32 for all inputs but "
+                f"float64: cast it with .astype(jnp.{want.dtype})."
+            )
+        if leaf.shape != want.shape and not (broadcast and _broadcasts(leaf.shape, want.shape)):
+            raise ValueError(
+                f"{name}{path}: expected shape {want.shape}, got {leaf.shape}; "
+                f"cell.carry(params, batch_shape={tuple(batch)}) has that shape."
+            )
+        leaves.append(jnp.broadcast_to(leaf, want.shape))
+    return jax.tree.unflatten(jax.tree.structure(wanted), leaves)
+
+
+def check_call(cell: Any, params: Any, carry: Any, x: Any) -> tuple[Any, Any, jax.Array]:
+    """Check the arguments of one step; returns them as JAX arrays."""
+    params, x = check_inputs(cell, "x", x, params, leading=())
+    carry = check_carry(cell, "carry", carry, params, x.shape[: x.ndim - len(cell.input_shape(params))])
+    return params, carry, x
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    return len(shape) <= len(to) and all(a in (1, b) for a, b in zip(shape[::-1], to[::-1], strict=False))
+
+
+def _outline(tree: Any) -> str:
+    """A tree's structure in words a user can compare, such as `LSTMCarry(h, c)` or `one array`."""
+    if hasattr(tree, "_fields"):
+        return f"{type(tree).__name__}({', '.join(tree._fields)})"
+    if isinstance(tree, jax.Array | np.ndarray | jax.ShapeDtypeStruct):
+        return "one array"
+    return f"{type(tree).__name__} {jax.tree.structure(tree)}"

@@ -1,0 +1,27 @@
+"""Which dtype each part of a step computes in.
+
+Matrices multiply in the input's dtype and accumulate in the carry's; everything else, biases included, stays in the
+carry's dtype, which is float32 for all inputs but float64 (Micikevicius et al. 2018, "Mixed precision training").
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def carry_dtype(dtype: Any) -> jnp.dtype:
+    """float64 for float64, float32 for every narrower float; what JAX makes of NumPy's float64 in 32 bits included."""
+    wide = jnp.dtype("float64")
+    return wide if jax.dtypes.canonicalize_dtype(dtype) == wide else jnp.dtype("float32")
+
+
+def compute_params(params: Any, dtype: Any) -> Any:
+    """Params as a step on inputs of `dtype` uses them: matrices in `dtype`, vectors in the carry's dtype."""
+    vectors = carry_dtype(dtype)
+    return jax.tree.map(lambda leaf: jnp.astype(leaf, dtype if leaf.ndim > 1 else vectors), params)
+
+
+def matmul(x: jax.Array, w: jax.Array) -> jax.Array:
+    """x @ w, `(..., I) @ (I, J) -> (..., J)`, in the dtype of w, accumulated in the carry's dtype."""
+    return jnp.matmul(jnp.astype(x, w.dtype), w, preferred_element_type=carry_dtype(w.dtype))

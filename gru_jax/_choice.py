@@ -1,0 +1,62 @@
+"""Which backend runs a call: every backend by name, and the table that `backend="auto"` follows."""
+
+from typing import Any, NamedTuple
+
+import jax
+
+from gru_jax._backends.backend import Backend
+from gru_jax._backends.scan import scan
+from gru_jax._cells.cell import Cell
+
+BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (scan,)}
+
+
+class Row(NamedTuple):
+    """`cell` on `platform` ("*" for any) runs on `backend`."""
+
+    cell: str
+    platform: str
+    backend: str
+
+
+# The first row that fits and whose backend can serve the cell is taken.
+TABLE = (Row(cell="*", platform="*", backend="scan"),)
+
+
+def choose(name: Any, cell: Cell, platform: str) -> Backend:
+    """The backend that `backend=name` means for this cell on this platform ("cpu", "gpu", "tpu").
+
+    Raises:
+      ValueError: for an unknown name, or a backend that was asked for by name and cannot serve the cell.
+    """
+    if name == "auto":
+        rows = (row for row in TABLE if row.cell in ("*", cell.name) and row.platform in ("*", platform))
+        return next(b for b in (BACKENDS[row.backend] for row in rows) if not b.refuses(cell))
+    if not isinstance(name, str) or name not in BACKENDS:
+        known = ", ".join(f'"{known}"' for known in ("auto", *BACKENDS))
+        raise ValueError(f'backend: expected one of {known}, got {name!r}; "auto" picks one that serves the cell.')
+    reason = BACKENDS[name].refuses(cell)
+    if reason:
+        raise ValueError(f'backend: "{name}" cannot run the cell {cell.name!r}: {reason}; pass backend="auto".')
+    return BACKENDS[name]
+
+
+def backend_for(cell: Cell, backend: str = "auto", platform: str | None = None) -> str:
+    """The name of the backend that `scan(cell, ..., backend=backend)` runs on.
+
+    Args:
+      cell: the cell.
+      backend: "auto", or the name of a backend.
+      platform: "cpu", "gpu" or "tpu"; None: the default device's.
+
+    Returns:
+      The backend's name.
+
+    Raises:
+      ValueError: for an unknown name, or a backend that was asked for by name and cannot serve the cell.
+
+    Example:
+      >>> gru_jax.backend_for(gru_jax.lstm())
+      'scan'
+    """
+    return choose(backend, cell, platform or jax.default_backend()).name

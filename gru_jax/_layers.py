@@ -1,0 +1,194 @@
+"""Stacks of layers, one or two directions each, with dropout between them.
+
+The architecture is the nesting of the params, `params[layer][direction]`; the carry nests likewise.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gru_jax._cells.cell import Cell
+from gru_jax._cells.checks import check_carry, check_flag, check_inputs, check_key, check_positive
+from gru_jax._scan import scan
+from gru_jax._scan_checks import check_cell
+
+DIRECTIONS = ("forward", "backward")
+
+
+def layer_widths(features: int | Sequence[int], num_layers: int = 1) -> tuple[int, ...]:
+    """The width of each layer, from one for all or one for each."""
+    num_layers = check_positive("num_layers", num_layers, remedy="pass the number of stacked layers")
+    if not isinstance(features, tuple | list):
+        return (check_positive("features", features, remedy="pass the width of the hidden state"),) * num_layers
+    if not features or num_layers not in (1, len(features)):
+        raise ValueError(
+            f"features: expected one width, or one for each of num_layers={num_layers} layers, got {features!r}; "
+            "leave num_layers out when features is a tuple."
+        )
+    return tuple(
+        check_positive(f"features[{i}]", width, remedy="pass the width of that layer")
+        for i, width in enumerate(features)
+    )
+
+
+def init_layers(
+    cell: Cell,
+    key: jax.Array,
+    in_features: int,
+    features: int | Sequence[int],
+    *,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dtype: Any = jnp.float32,
+) -> tuple[tuple[Any, ...], ...]:
+    """Params for a stack of layers.
+
+    Args:
+      cell: the cell of every layer.
+      key: a random key.
+      in_features: I, the width of one input of the first layer.
+      features: H, the width of every layer, or a tuple with one width a layer.
+      num_layers: how many layers, when `features` is one number.
+      bidirectional: two directions a layer, forward first; the layer above sees both, concatenated.
+      dtype: of the params.
+
+    Returns:
+      `params[layer][direction]`, each what `cell.init` returns.
+
+    Raises:
+      TypeError, ValueError: naming the argument that does not fit.
+
+    Example:
+      >>> import gru_jax, jax
+      >>> params = gru_jax.init_layers(gru_jax.gru(), jax.random.key(0), 8, (16, 32), bidirectional=True)
+      >>> params[1][0].w_i.shape
+      (32, 96)
+    """
+    check_cell(cell)
+    check_key("key", key)
+    directions = 2 if check_flag("bidirectional", bidirectional) else 1
+    params = []
+    for layer, width in enumerate(layer_widths(features, num_layers)):
+        keys = jax.random.split(jax.random.fold_in(key, layer), directions)
+        params.append(tuple(cell.init(k, in_features, width, dtype) for k in keys))
+        in_features = directions * width
+    return tuple(params)
+
+
+def scan_layers(
+    cell: Cell,
+    params: Sequence[Sequence[Any]],
+    xs: jax.Array,
+    carry: Sequence[Sequence[Any]] | None = None,
+    *,
+    dropout_rate: float = 0.0,
+    dropout_key: jax.Array | None = None,
+    reset_carry: Sequence[Sequence[Any]] | None = None,
+    **scan_options: Any,
+) -> tuple[tuple[tuple[Any, ...], ...], jax.Array]:
+    """Run a stack of layers over the leading axis of xs.
+
+    Args:
+      cell: the cell of every layer.
+      params: `params[layer][direction]`, as `init_layers` makes it; with two directions the second runs from the end.
+      xs: inputs `(T, *B, I)`.
+      carry: initial states, nested like params; None: zeros.
+      dropout_rate: in [0, 1): the share of the values between layers that is zeroed, the others scaled up by
+        1 / (1 - rate); never on the input of the first layer or on the output of the last.
+      dropout_key: a random key, needed when the rate is not 0.
+      reset_carry: what a reset restores, nested like params; None: zeros.
+      **scan_options: what `gru_jax.scan` takes: seq_lengths, mask, resets, reverse (not with two directions), unroll,
+        remat, precision, backend.
+
+    Returns:
+      The final carry, nested like params, and ys `(T, *B, D H)` of the last layer, forward first.
+
+    Raises:
+      TypeError, ValueError: naming the argument that does not fit.
+
+    Example:
+      >>> import gru_jax, jax, jax.numpy as jnp
+      >>> cell = gru_jax.gru()
+      >>> params = gru_jax.init_layers(cell, jax.random.key(0), 8, 16, num_layers=2, bidirectional=True)
+      >>> carry, ys = gru_jax.scan_layers(cell, params, jnp.ones((5, 4, 8)))
+      >>> ys.shape, carry[1][0].shape
+      ((5, 4, 32), (4, 16))
+    """
+    check_cell(cell)
+    _check_nesting("params", params)
+    _check_nesting("carry", carry, like=params)
+    _check_nesting("reset_carry", reset_carry, like=params)
+    if scan_options.get("reverse") and any(len(layer) > 1 for layer in params):
+        raise ValueError(
+            "reverse: expected False with two directions, got True; both are run already: flip xs, or drop reverse."
+        )
+    rate, key = check_dropout(dropout_rate, dropout_key)
+    _, xs = check_inputs(cell, "xs", xs, params[0][0], leading=("T",))
+    _check_states(cell, params, xs, carry=carry, reset_carry=reset_carry)
+
+    final = []
+    for layer, directions in enumerate(params):
+        if layer and rate:
+            xs = _dropout(jax.random.fold_in(key, layer), rate, xs)
+        results = []
+        for direction, p in enumerate(directions):
+            start, restored = (None if tree is None else tree[layer][direction] for tree in (carry, reset_carry))
+            backward: dict[str, Any] = {"reverse": True} if direction else {}
+            results.append(scan(cell, p, xs, start, reset_carry=restored, **(scan_options | backward)))
+        final.append(tuple(state for state, _ in results))
+        xs = results[0][1] if len(results) == 1 else jnp.concatenate([ys for _, ys in results], axis=-1)
+    return tuple(final), xs
+
+
+def check_dropout(rate: Any, key: Any) -> tuple[float, Any]:
+    """A rate in [0, 1), and a key where one is needed."""
+    if isinstance(rate, bool) or not isinstance(rate, int | float):
+        raise TypeError(f"dropout_rate: expected a number in [0, 1), got {rate!r}; pass a Python float.")
+    if not (math.isfinite(rate) and 0 <= rate < 1):
+        raise ValueError(f"dropout_rate: expected a number in [0, 1), got {rate}; 0 turns dropout off.")
+    if rate:
+        if key is None:
+            raise ValueError(
+                f"dropout_key: expected a random key with dropout_rate={rate}, got None; "
+                "pass one, or dropout_rate=0.0 to evaluate."
+            )
+        check_key("dropout_key", key)
+    return float(rate), key
+
+
+def _dropout(key: jax.Array, rate: float, xs: jax.Array) -> jax.Array:
+    kept = jax.random.bernoulli(key, 1 - rate, xs.shape)
+    return jnp.where(kept, xs / (1 - rate), 0)
+
+
+def _check_nesting(name: str, tree: Any, like: Any = None) -> None:
+    """Sequences of sequences of the right lengths; a NamedTuple is a cell's own and no layer."""
+    if like is not None and tree is None:
+        return
+    if not _is_list(tree) or not tree or not all(_is_list(row) and len(row) in (1, 2) for row in tree):
+        raise TypeError(
+            f"{name}: expected {name}[layer][direction], a tuple of layers of one or two directions, "
+            f"got {type(tree).__name__}; for one layer and direction write (({name},),), or use gru_jax.scan."
+        )
+    if like is not None and [len(row) for row in tree] != [len(row) for row in like]:
+        raise ValueError(
+            f"{name}: expected directions per layer as in params, {[len(row) for row in like]}, "
+            f"got {[len(row) for row in tree]}; nest it as params[layer][direction]."
+        )
+
+
+def _is_list(tree: Any) -> bool:
+    return isinstance(tree, tuple | list) and not hasattr(tree, "_fields")
+
+
+def _check_states(cell: Cell, params: Any, xs: jax.Array, **states: Any) -> None:
+    """Check nested carries where their names can say which layer and direction is wrong."""
+    batch = xs.shape[1 : xs.ndim - len(cell.input_shape(params[0][0]))]
+    for name, tree in states.items():
+        for layer, row in enumerate(tree or ()):
+            for direction, state in enumerate(row):
+                path = f"{name}[{layer}][{direction}]"
+                check_carry(cell, path, state, params[layer][direction], batch, broadcast=name == "reset_carry")

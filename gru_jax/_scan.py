@@ -1,0 +1,212 @@
+"""Running a cell over time.
+
+`scan` checks and normalises once, to T steps of one flat batch and two masks; a backend then sees one shape of problem.
+"""
+
+import contextlib
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gru_jax._backends.backend import Backend
+from gru_jax._cells.cell import Cell
+from gru_jax._cells.checks import check_carry, check_flag, check_inputs, check_positive
+from gru_jax._cells.precision import compute_params
+from gru_jax._choice import choose
+from gru_jax._masks import restart_steps, valid_steps
+from gru_jax._scan_checks import check_cell, check_lengths, check_precision, check_step_mask
+
+
+class Plan(NamedTuple):
+    """All that is fixed when a scan is traced; hashable, so that equal calls share one compiled program."""
+
+    cell: Cell
+    backend: Backend
+    reverse: bool
+    unroll: int
+    remat: int | None
+    precision: str | None
+
+
+def scan(
+    cell: Cell,
+    params: Any,
+    xs: jax.Array,
+    carry: Any = None,
+    *,
+    seq_lengths: jax.Array | None = None,
+    mask: jax.Array | None = None,
+    resets: jax.Array | None = None,
+    reset_carry: Any = None,
+    reverse: bool = False,
+    unroll: int = 1,
+    remat: int | None = None,
+    precision: str | lax.Precision | None = None,
+    backend: str = "auto",
+) -> tuple[Any, jax.Array]:
+    """Run a cell over the leading axis of xs.
+
+    One row of the batch means:
+
+        for t in range(T):                       # from T-1 down with reverse=True
+            if not mask[t]:                      # or t >= seq_lengths
+                ys[t] = 0
+                continue
+            if resets[t]:                        # with reverse=True: a sequence ended at the step run next
+                carry = reset_carry
+            carry, ys[t] = cell(params, carry, xs[t])
+
+    Padding does not exist: no value, gradient, NaN or reset in it reaches anything. No gradient crosses a reset.
+
+    Args:
+      cell: what `gru_jax.gru()` and its kind return.
+      params: what `cell.init` returned.
+      xs: inputs `(T, *B, I)`, any float dtype; float64 only with float64 params. Matrix products run in this dtype and
+        accumulate in float32 (float64 for float64).
+      carry: the initial state, leaves `(*B, H)` in float32 (float64 for float64 params); None: `cell.carry`, zeros.
+      seq_lengths: int `(*B,)`: row b is `xs[:seq_lengths[b]]` and the rest is padding.
+      mask: bool `(T, *B)`, False = padding, anywhere; not together with `seq_lengths`.
+      resets: bool `(T, *B)`, True = a new sequence starts at step t: the carry is reset before step t.
+      reset_carry: what a reset restores, leaves `(*B, H)` or anything that broadcasts to it, such as `(H,)`; None:
+        the cell's zero carry.
+      reverse: run from the last step to the first; ys stays in the order of xs.
+      unroll: steps in one iteration of the compiled loop.
+      remat: k: keep the carry only every k steps and recompute the steps between in the backward pass, for
+        O(T/k + k) activations in place of O(T).
+      precision: of the matrix products, as `jax.default_matmul_precision` takes it, or a `lax.Precision`; None: what
+        is set around the call.
+      backend: "auto", or a backend's name; see the README for which there are.
+
+    Returns:
+      The carry after the last valid step of each row, leaves `(*B, H)` (the initial one for a row without any), and ys
+      `(T, *B, H)` in the dtype of xs, 0 in the padding.
+
+    Raises:
+      TypeError, ValueError: naming the argument that does not fit, what was expected, what came, and the way out.
+        Lengths are checked against 0..T where their values are known, outside of jit; inside, they are clamped.
+
+    Example:
+      >>> import gru_jax, jax, jax.numpy as jnp
+      >>> cell = gru_jax.gru()
+      >>> params = cell.init(jax.random.key(0), in_features=3, features=5)
+      >>> carry, ys = gru_jax.scan(cell, params, jnp.ones((7, 2, 3)), seq_lengths=jnp.array([7, 4]))
+      >>> ys.shape, bool(jnp.all(ys[4:, 1] == 0)), bool(jnp.allclose(carry[1], ys[3, 1]))
+      ((7, 2, 5), True, True)
+    """
+    check_cell(cell)
+    params, xs = check_inputs(cell, "xs", xs, params, leading=("T",))
+    steps, batch = xs.shape[0], xs.shape[1 : xs.ndim - len(cell.input_shape(params))]
+    if carry is not None:
+        carry = check_carry(cell, "carry", carry, params, batch)
+    if reset_carry is not None:
+        reset_carry = check_carry(cell, "reset_carry", reset_carry, params, batch, broadcast=True)
+    if mask is not None and seq_lengths is not None:
+        raise ValueError(
+            "mask and seq_lengths: expected at most one of them, got both; "
+            "fold the lengths into the mask: mask & (jnp.arange(T)[:, None] < seq_lengths)."
+        )
+    plan = Plan(
+        cell=cell,
+        backend=choose(backend, cell, jax.default_backend()),
+        reverse=check_flag("reverse", reverse),
+        unroll=check_positive("unroll", unroll, remedy="1 runs one step at a time"),
+        remat=None if remat is None else check_positive("remat", remat, remedy="None keeps the carry of every step"),
+        precision=check_precision(precision),
+    )
+    return _run(
+        plan,
+        params,
+        xs,
+        carry,
+        check_lengths(seq_lengths, steps, batch),
+        check_step_mask("mask", mask, (steps, *batch)),
+        check_step_mask("resets", resets, (steps, *batch)),
+        reset_carry,
+    )
+
+
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _run(
+    plan: Plan,
+    params: Any,
+    xs: jax.Array,
+    carry: Any,
+    seq_lengths: jax.Array | None,
+    mask: jax.Array | None,
+    resets: jax.Array | None,
+    reset_carry: Any,
+) -> tuple[Any, jax.Array]:
+    features = xs.ndim - len(plan.cell.input_shape(params))
+    batch = xs.shape[1:features]
+    zero = plan.cell.carry(params, batch_shape=batch)
+    carry = zero if carry is None else carry
+    reset_carry = zero if reset_carry is None else reset_carry
+
+    # None is an empty tree, so what was not given stays None.
+    xs, mask, resets = jax.tree.map(lambda leaf: _flatten(leaf, 1, len(batch)), (xs, mask, resets))
+    seq_lengths, carry, reset_carry = jax.tree.map(
+        lambda leaf: _flatten(leaf, 0, len(batch)), (seq_lengths, carry, reset_carry)
+    )
+    valid = valid_steps(xs.shape[0], seq_lengths, mask)
+    restart = restart_steps(resets, valid, reverse=plan.reverse)
+    if valid is not None:
+        # Zeroed here, not only where y and the carry are chosen: 0 * NaN in the backward pass would be NaN.
+        xs = jnp.where(valid.reshape(valid.shape + (1,) * (xs.ndim - valid.ndim)), xs, 0)
+
+    precision = jax.default_matmul_precision(plan.precision) if plan.precision else contextlib.nullcontext()
+    with precision:
+        carry, ys = _chunked(
+            functools.partial(_run_steps, plan, compute_params(params, xs.dtype), reset_carry),
+            carry,
+            (xs, valid, restart),
+            plan,
+        )
+    carry = jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), carry)
+    return carry, ys.reshape(ys.shape[0], *batch, *ys.shape[2:])
+
+
+def _run_steps(plan: Plan, params: Any, reset_carry: Any, carry: Any, steps: Any) -> tuple[Any, jax.Array]:
+    xs, valid, restart = steps
+    projected = plan.cell.project(params, xs)
+    carry, ys = plan.backend.run(
+        plan.cell,
+        params,
+        carry,
+        projected,
+        valid,
+        restart,
+        None if restart is None else reset_carry,
+        reverse=plan.reverse,
+        unroll=plan.unroll,
+    )
+    return carry, jnp.astype(ys, xs.dtype)
+
+
+def _chunked(run: Callable[[Any, Any], tuple[Any, jax.Array]], carry: Any, steps: Any, plan: Plan) -> Any:
+    """`run` over all steps at once, or over chunks of `remat` steps whose inside the backward pass recomputes."""
+    total = jax.tree.leaves(steps)[0].shape[0]
+    if plan.remat is None or total == 0:
+        return run(carry, steps)
+    chunk = jax.checkpoint(run)
+    chunks, rest = divmod(total, plan.remat)
+    first, last = (rest, total) if plan.reverse else (0, total - rest)
+    whole = jax.tree.map(lambda s: s[first:last].reshape(chunks, plan.remat, *s.shape[1:]), steps)
+    carry, ys = lax.scan(chunk, carry, whole, reverse=plan.reverse)
+    ys = ys.reshape(chunks * plan.remat, *ys.shape[2:])
+    if not rest:
+        return carry, ys
+    carry, others = chunk(carry, jax.tree.map(lambda s: s[:first] if plan.reverse else s[last:], steps))
+    return carry, jnp.concatenate([others, ys] if plan.reverse else [ys, others])
+
+
+def _flatten(leaf: jax.Array, start: int, axes: int) -> jax.Array:
+    """`axes` axes from `start` on as one."""
+    if axes == 1:
+        return leaf
+    size = math.prod(leaf.shape[start : start + axes])
+    return leaf.reshape(*leaf.shape[:start], size, *leaf.shape[start + axes :])

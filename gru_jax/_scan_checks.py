@@ -1,0 +1,71 @@
+"""What `scan` checks of the arguments that a single step does not have."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from gru_jax._cells.cell import Cell
+from gru_jax._cells.checks import check_array
+
+
+def check_cell(cell: Any) -> None:
+    """A `Cell`, not the function that makes one."""
+    if not isinstance(cell, Cell):
+        raise TypeError(f"cell: expected a gru_jax.Cell, got {cell!r}; call the maker: gru_jax.gru().")
+
+
+def check_lengths(seq_lengths: Any, steps: int, batch: tuple[int, ...]) -> jax.Array | None:
+    """Integers `(*B,)`, within 0..T where the values are known."""
+    if seq_lengths is None:
+        return None
+    lengths = check_array("seq_lengths", seq_lengths)
+    if not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise TypeError(f"seq_lengths: expected integers, got {lengths.dtype}; cast with .astype(jnp.int32).")
+    if lengths.shape != batch:
+        raise ValueError(
+            f"seq_lengths: expected shape {batch}, one length for each row of the batch, got {lengths.shape}; "
+            "for padding elsewhere than at the end pass mask."
+        )
+    if not isinstance(lengths, jax.core.Tracer) and lengths.is_fully_addressable and lengths.size:
+        known = np.asarray(lengths)
+        least, most = int(known.min()), int(known.max())
+        if least < 0 or most > steps:
+            raise ValueError(
+                f"seq_lengths: expected lengths within 0..{steps}, the number of steps in xs, got {least}..{most}; "
+                "pad xs to the longest row, or clip the lengths."
+            )
+    return lengths
+
+
+def check_step_mask(name: str, value: Any, shape: tuple[int, ...]) -> jax.Array | None:
+    """Bool `(T, *B)`."""
+    if value is None:
+        return None
+    array = check_array(name, value)
+    if array.dtype != jnp.bool_:
+        raise TypeError(f"{name}: expected bool, got {array.dtype}; cast with .astype(bool).")
+    if array.shape != shape:
+        raise ValueError(
+            f"{name}: expected shape {shape}, (T, *B) as in xs, got {array.shape}; "
+            "put the time axis first, or broadcast it over the batch."
+        )
+    return array
+
+
+def check_precision(precision: Any) -> str | None:
+    """What `jax.default_matmul_precision` takes."""
+    if precision is None:
+        return None
+    if isinstance(precision, lax.Precision):
+        return precision.name.lower()
+    try:
+        with jax.default_matmul_precision(precision):
+            return str(precision)
+    except (ValueError, TypeError):
+        raise ValueError(
+            f'precision: expected None, a lax.Precision or a name such as "default", "high", "highest", "bfloat16", '
+            f'"tensorfloat32" or "float32", got {precision!r}; pass one of them.'
+        ) from None

@@ -1,0 +1,196 @@
+"""Flax linen modules over the pure functions; they own parameters and nothing else."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gru_jax._cells.cell import Cell
+from gru_jax._cells.checks import check_array, check_positive
+from gru_jax._cells.gru import gru
+from gru_jax._layers import layer_widths
+from gru_jax._stack import as_dict, as_params, cast_inputs, direction_names, run_stack
+
+__all__ = ["GRU", "GRUCell"]
+
+
+class GRU(nn.Module):
+    """A stack of recurrent layers, one or two directions each, with dropout between layers.
+
+    Its parameters are named `layer_0/forward/w_i` and so on, as in `gru_jax.nnx.GRU`.
+
+    Attributes:
+      features: H, the width of every layer, or a tuple with one width a layer.
+      num_layers: how many layers, when `features` is one number.
+      bidirectional: two directions a layer, concatenated, forward first.
+      dropout_rate: in [0, 1), between layers; drawn from the rng stream "dropout".
+      cell: the cell of every layer: `gru_jax.gru()`, or any other.
+      dtype: the float dtype to compute in; None: the dtype of xs.
+      param_dtype: the dtype of the parameters.
+      deterministic: True turns dropout off; can be given at the call in its place.
+      unroll, remat, precision, backend: as in `gru_jax.scan`.
+
+    Example:
+      >>> import gru_jax, jax, jax.numpy as jnp
+      >>> model = gru_jax.linen.GRU(16, num_layers=2, bidirectional=True)
+      >>> xs = jnp.ones((4, 10, 3))
+      >>> variables = model.init(jax.random.key(0), xs)
+      >>> carry, ys = model.apply(variables, xs, seq_lengths=jnp.array([10, 7, 3, 0]))
+      >>> ys.shape
+      (4, 10, 32)
+    """
+
+    features: int | Sequence[int]
+    num_layers: int = 1
+    bidirectional: bool = False
+    dropout_rate: float = 0.0
+    cell: Cell = gru()
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+    deterministic: bool | None = None
+    unroll: int = 1
+    remat: int | None = None
+    precision: Any = None
+    backend: str = "auto"
+
+    @nn.compact
+    def __call__(
+        self,
+        xs: jax.Array,
+        *,
+        initial_carry: Any = None,
+        seq_lengths: jax.Array | None = None,
+        mask: jax.Array | None = None,
+        resets: jax.Array | None = None,
+        reset_carry: Any = None,
+        time_major: bool = False,
+        deterministic: bool | None = None,
+    ) -> tuple[Any, jax.Array]:
+        """Run the stack.
+
+        Args:
+          xs: inputs `(*B, T, I)`, or `(T, *B, I)` with `time_major`.
+          initial_carry: `carry[layer][direction]`, leaves `(*B, H)`; None: zeros.
+          seq_lengths: int `(*B,)`, the number of valid steps of each row.
+          mask: bool `(*B, T)`, False = padding; not together with `seq_lengths`. Time-major like xs.
+          resets: bool `(*B, T)`, True = a new sequence starts at this step. Time-major like xs.
+          reset_carry: what a reset restores, nested like the carry; None: zeros.
+          time_major: whether time is the first axis of xs, mask, resets and ys.
+          deterministic: True turns dropout off; None: what the attribute says, and False when it says nothing.
+
+        Returns:
+          The final carry, `carry[layer][direction]`, and ys `(*B, T, D H)`, 0 in the padding.
+
+        Raises:
+          TypeError, ValueError: naming the argument that does not fit; see `gru_jax.scan`.
+        """
+        params = self._params(self._in_features(xs))
+        if deterministic is None:
+            deterministic = bool(self.deterministic)
+        dropout = bool(self.dropout_rate) and not deterministic and len(params) > 1
+        return run_stack(
+            self.cell,
+            params,
+            xs,
+            initial_carry=initial_carry,
+            seq_lengths=seq_lengths,
+            mask=mask,
+            resets=resets,
+            reset_carry=reset_carry,
+            time_major=time_major,
+            dtype=self.dtype,
+            dropout_rate=self.dropout_rate if dropout else 0.0,
+            dropout_key=self.make_rng("dropout") if dropout else None,
+            unroll=self.unroll,
+            remat=self.remat,
+            precision=self.precision,
+            backend=self.backend,
+        )
+
+    def _in_features(self, xs: Any) -> int:
+        # Stored params tell it too; taken from them, a wrong xs meets our own message and not Flax's on its params.
+        if self.has_variable("params", "layer_0"):
+            stored = nn.meta.unbox(self.get_variable("params", "layer_0"))["forward"]
+            (width,) = self.cell.input_shape(as_params(self.cell, stored))
+            return width or 1
+        return (check_array("xs", xs).shape or (1,))[-1]
+
+    def _params(self, in_features: int) -> tuple[tuple[Any, ...], ...]:
+        directions = direction_names(self.bidirectional)
+        layers = []
+        for layer, width in enumerate(layer_widths(self.features, self.num_layers)):
+
+            def init(key: jax.Array, in_features: int = in_features, width: int = width) -> dict[str, Any]:
+                keys = jax.random.split(key, len(directions))
+                return {
+                    name: as_dict(self.cell.init(k, in_features, width, self.param_dtype))
+                    for name, k in zip(directions, keys, strict=True)
+                }
+
+            leaves = self.param(f"layer_{layer}", init)
+            layers.append(tuple(as_params(self.cell, leaves[name]) for name in directions))
+            in_features = len(directions) * width
+        return tuple(layers)
+
+
+class GRUCell(nn.RNNCellBase):
+    """One step of one layer, in the form that `flax.linen.RNN` and `flax.linen.Bidirectional` scan.
+
+    Attributes:
+      features: H, the width of the state.
+      cell: `gru_jax.gru()`, or any other.
+      dtype: the float dtype to compute in; None: the dtype of the inputs.
+      param_dtype: the dtype of the parameters.
+
+    Example:
+      >>> import flax.linen, gru_jax, jax, jax.numpy as jnp
+      >>> layer = flax.linen.RNN(gru_jax.linen.GRUCell(features=4))
+      >>> xs = jnp.ones((2, 5, 3))
+      >>> layer.apply(layer.init(jax.random.key(0), xs), xs).shape
+      (2, 5, 4)
+    """
+
+    features: int
+    cell: Cell = gru()
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, carry: Any, inputs: jax.Array) -> tuple[Any, jax.Array]:
+        """Take one step.
+
+        Args:
+          carry: the state, leaves `(*B, H)`.
+          inputs: `(*B, I)`.
+
+        Returns:
+          The new carry, and the output `(*B, H)`.
+
+        Raises:
+          TypeError, ValueError: naming the argument that does not fit.
+        """
+        inputs = cast_inputs("inputs", inputs, self.dtype)
+        shapes = jax.eval_shape(lambda: self._init(jax.random.key(0), inputs))
+        leaves = {
+            name: self.param(name, lambda key, name=name: as_dict(self._init(key, inputs))[name])
+            for name in as_dict(shapes)
+        }
+        return self.cell(as_params(self.cell, leaves), carry, inputs)
+
+    @nn.nowrap
+    def initialize_carry(self, rng: jax.Array, input_shape: tuple[int, ...]) -> Any:
+        """The zero carry for inputs of `input_shape`, `(*B, I)`; `rng` is not used, Flax passes it."""
+        features = check_positive("features", self.features, remedy="pass the width of the state")
+        params = jax.eval_shape(lambda: self.cell.init(jax.random.key(0), input_shape[-1], features, self.param_dtype))
+        return self.cell.carry(params, batch_shape=tuple(input_shape[: -self.num_feature_axes]))
+
+    @property
+    def num_feature_axes(self) -> int:
+        """How many trailing axes of the inputs are features."""
+        return 1
+
+    def _init(self, key: jax.Array, inputs: jax.Array) -> Any:
+        width = check_array("inputs", inputs).shape[-1] if inputs.ndim else 1
+        return self.cell.init(key, width, self.features, self.param_dtype)

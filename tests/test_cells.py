@@ -1,0 +1,98 @@
+"""Each cell's single step against the equations, in float64 and float32, and how cells behave as values."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gru_jax
+from tests.cases import CASES, H, I, assert_close, plain
+
+
+@pytest.mark.parametrize("batch", [(), (5,), (2, 3)])
+def test_step_is_the_equation(case, batch, x64):
+    params, carry = case.params(), case.carry(batch)
+    x = case.xs(batch)
+    new, y = case.cell(params, carry, x)
+    rows = [
+        case.step(params, *row)
+        for row in ((jax.tree.map(lambda c, i=i: c[i], plain(carry)), x[i]) for i in np.ndindex(batch))
+    ]
+    assert_close(y, np.reshape([r[1] for r in rows], (*batch, H)), atol=1e-14)
+    expected = [np.reshape(leaf, (*batch, H)) for leaf in zip(*(jax.tree.leaves(r[0]) for r in rows), strict=True)]
+    assert_close(jax.tree.leaves(new), expected, atol=1e-14)
+
+
+def test_step_in_float32(case):
+    params, carry, x = case.params(), case.carry((5,)), case.xs((5,))
+    narrow = jax.tree.map(lambda leaf: leaf.astype(np.float32), (params, carry, x))
+    _, y = case.cell(*narrow)
+    wide = jax.tree.map(lambda leaf: leaf.astype(np.float64), narrow)
+    expected = np.stack(
+        [case.step(wide[0], jax.tree.map(lambda c, b=b: c[b], plain(wide[1])), wide[2][b])[1] for b in range(5)]
+    )
+    assert y.dtype == jnp.float32
+    assert_close(y, expected, atol=2e-6)
+
+
+def test_saturated_gates_stay_finite(case):
+    params = jax.tree.map(lambda leaf: 1e4 * leaf.astype(np.float32), case.params())
+    carry, x = case.carry((5,), dtype=np.float32), case.xs((5,), dtype=np.float32)
+
+    def loss(params, carry, x):
+        return jnp.sum(case.cell(params, carry, x)[1])
+
+    value, gradients = jax.value_and_grad(loss, argnums=(0, 1, 2))(params, carry, x)
+    assert np.isfinite(value)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradients))
+
+
+def test_reset_order_and_update_gate_matter():
+    gru_cases = [case for case in CASES if case.cell.name == "gru"]
+    assert len(gru_cases) == 4
+    params, carry, x = gru_cases[0].params(dtype=np.float32), gru_cases[0].carry((2,), dtype=np.float32), None
+    x = gru_cases[0].xs((2,), dtype=np.float32)
+    ys = [np.asarray(case.cell(params, carry, x)[1]) for case in gru_cases]
+    for i in range(4):
+        for j in range(i):
+            assert np.max(np.abs(ys[i] - ys[j])) > 1e-2
+
+
+@pytest.mark.parametrize("make", [gru_jax.gru, gru_jax.lstm, gru_jax.rnn, gru_jax.min_gru])
+def test_equal_options_give_the_same_hashable_cell(make):
+    assert make() is make()
+    assert hash(make()) == hash(make())
+    assert make(kernel_init=jax.nn.initializers.zeros) is not make()
+
+
+def test_options_of_cells_differ_in_identity():
+    assert gru_jax.gru(reset_after=False) != gru_jax.gru()
+    assert gru_jax.gru(reset_after=True, update_gate="keep") is gru_jax.gru()
+    assert gru_jax.gru(reset_after=False).options == gru_jax.GRUOptions(reset_after=False, update_gate="keep")
+
+
+def test_a_record_of_own_functions_is_a_cell():
+    """An exponential moving average, with the five required fields and no more."""
+    cell = gru_jax.Cell(
+        name="average",
+        init=lambda key, in_features, features, dtype=jnp.float32: {"rate": jnp.asarray(0.25, dtype)},
+        carry=lambda params, batch_shape=(): jnp.zeros((*batch_shape, I)),
+        project=lambda params, x: x,
+        step=lambda params, h, x: (h + params["rate"] * (x - h),) * 2,
+    )
+    xs = np.random.default_rng(0).normal(size=(6, 2, I)).astype(np.float32)
+    carry, ys = gru_jax.scan(cell, cell.init(jax.random.key(0), I, I), xs, seq_lengths=np.array([6, 4]))
+    h = np.zeros(I)
+    for t in range(4):
+        h = h + 0.25 * (xs[t, 1] - h)
+        assert_close(ys[t, 1], h, atol=1e-6)
+    assert_close(carry[1], h, atol=1e-6)
+    assert not np.any(ys[4:, 1])
+
+
+def test_carry_has_the_shape_and_dtype_of_the_state(case, x64):
+    for dtype, wanted in ((np.float64, np.float64), (np.float32, np.float32), (jnp.bfloat16, np.float32)):
+        for leaf in jax.tree.leaves(case.cell.carry(case.params(dtype=dtype), batch_shape=(2, 5))):
+            assert leaf.shape == (2, 5, H)
+            assert leaf.dtype == wanted
+            assert not np.any(leaf)

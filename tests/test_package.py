@@ -1,0 +1,122 @@
+"""The shape of the package: what importing it costs, which floor sees which, and that its examples run."""
+
+import ast
+import doctest
+import importlib
+import json
+import pathlib
+import pkgutil
+import re
+import subprocess
+import sys
+
+import pytest
+
+import gru_jax
+
+ROOT = pathlib.Path(__file__).parent.parent
+FLOORS = {
+    "_cells": 0,
+    "_backends": 1,
+    "_choice": 2,
+    "_masks": 2,
+    "_scan_checks": 2,
+    "_scan": 2,
+    "_layers": 3,
+    "_stack": 4,
+    "nnx": 4,
+    "linen": 4,
+}
+
+
+def imports(path):
+    """Every module that a file imports, dotted."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_a_file_imports_only_from_its_floor_and_below():
+    seen = set()
+    for path in (ROOT / "gru_jax").rglob("*.py"):
+        part = path.relative_to(ROOT / "gru_jax").parts[0].removesuffix(".py")
+        if part == "__init__":
+            continue
+        seen.add(part)
+        for name in imports(path):
+            pieces = name.split(".")
+            if pieces[0] == "gru_jax" and len(pieces) > 1:
+                assert FLOORS[pieces[1]] <= FLOORS[part], f"{path}: {name} is on a higher floor"
+            assert pieces[0] != "flax" or part in ("nnx", "linen"), f"{path} imports flax"
+    assert seen == set(FLOORS)
+
+
+def test_backends_do_not_know_each_other():
+    files = {path.stem for path in (ROOT / "gru_jax" / "_backends").glob("*.py")} - {"__init__", "backend"}
+    assert "scan" in files
+    for name in files:
+        for found in imports(ROOT / "gru_jax" / "_backends" / f"{name}.py"):
+            assert not any(found.startswith(f"gru_jax._backends.{other}") for other in files - {name})
+
+
+def test_experiments_and_tests_use_public_names_only():
+    for folder in ("experiments", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            hidden = [name for name in imports(path) if re.match(r"gru_jax\._", name or "")]
+            assert not hidden, f"{path} imports {hidden}"
+
+
+def test_importing_costs_little_beyond_jax():
+    code = """
+import json, sys, time
+import jax, jax.numpy
+start = time.perf_counter()
+import gru_jax
+seconds = time.perf_counter() - start
+heavy = [name for name in ("flax", "optax", "chex", "torch", "keras", "onnx", "matplotlib") if name in sys.modules]
+print(json.dumps([seconds, heavy]))
+"""
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    seconds, heavy = json.loads(printed)
+    assert heavy == []
+    assert seconds < 0.3
+
+
+def test_public_names_exist_and_are_documented():
+    for name in gru_jax.__all__:
+        assert getattr(gru_jax, name).__doc__, name
+    assert set(gru_jax.__all__) <= set(dir(gru_jax))
+
+
+MODULES = ["gru_jax", *(m.name for m in pkgutil.walk_packages(gru_jax.__path__, "gru_jax."))]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_run(name):
+    module = importlib.import_module(name)
+    result = doctest.testmod(module, extraglobs={"gru_jax": gru_jax}, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert result.failed == 0
+
+
+def test_there_are_examples():
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    count = sum(len(test.examples) > 0 for name in MODULES for test in finder.find(importlib.import_module(name)))
+    assert count >= 8
+
+
+def test_examples_in_the_readme_run():
+    """Every python block, in order, in one namespace; `>>>` is not needed, so asserts in them do the checking."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert blocks
+    namespace = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), namespace)
+
+
+def test_configs_named_in_the_readme_exist():
+    text = (ROOT / "README.md").read_text()
+    for path in re.findall(r"configs/[\w./-]+\.yaml", text):
+        assert (ROOT / path).is_file(), path

@@ -1,0 +1,89 @@
+"""Law 3: padding does not exist."""
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import numpy as np
+import pytest
+
+from tests.cases import I, assert_close, relative_error
+
+T, B = 5, 3
+lengths_strategy = st.lists(st.integers(0, T), min_size=B, max_size=B)
+mask_strategy = st.lists(st.lists(st.booleans(), min_size=B, max_size=B), min_size=T, max_size=T)
+garbage_strategy = st.sampled_from([np.nan, np.inf, -np.inf, 1e30])
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@hypothesis.settings(max_examples=4)
+@hypothesis.given(lengths=lengths_strategy, garbage=garbage_strategy)
+def test_lengths_are_the_rows_alone(case, reverse, lengths, garbage):
+    """Values and gradients against the reference, which never touches the padding."""
+    valid = np.arange(T)[:, None] < np.array(lengths)
+    with jax.enable_x64(True):
+        compare(case, case.differentiated("seq_lengths", reverse=reverse), np.array(lengths), valid, garbage, reverse)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@hypothesis.settings(max_examples=4)
+@hypothesis.given(mask=mask_strategy, garbage=garbage_strategy)
+def test_a_mask_is_the_rows_without_their_holes(case, reverse, mask, garbage):
+    with jax.enable_x64(True):
+        compare(case, case.differentiated("mask", reverse=reverse), np.array(mask), np.array(mask), garbage, reverse)
+
+
+def compare(case, run, padding, valid, garbage, reverse):
+    """A compiled run with garbage in its padding against the reference."""
+    (params, xs, carry, restored), weights = case.problem(T, B)
+    padded = np.where(valid[..., None], xs, garbage)
+    values, gradients = run((params, padded, carry, restored), weights, padding)
+    expected_values, expected_gradients = case.expected((params, xs, carry, restored), weights, valid, reverse=reverse)
+    assert_close(values, expected_values, atol=1e-12)
+    assert relative_error(gradients, expected_gradients) < 1e-11
+    assert not np.any(np.asarray(values[1])[~valid])
+    assert not np.any(np.asarray(gradients[1])[~valid])
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@hypothesis.settings(max_examples=4)
+@hypothesis.given(mask=mask_strategy, starts=mask_strategy)
+def test_resets_in_and_beside_the_padding(case, reverse, mask, starts):
+    valid, resets = np.array(mask), np.array(starts)
+    with jax.enable_x64(True):
+        arguments, weights = case.problem(T, B)
+        run = case.differentiated("mask", with_resets=True, reverse=reverse)
+        values, gradients = run(arguments, weights, valid, resets)
+        expected_values, expected_gradients = case.expected(arguments, weights, valid, resets, reverse)
+    assert_close(values, expected_values, atol=1e-12)
+    assert relative_error(gradients, expected_gradients) < 1e-11
+
+
+def test_a_row_of_length_zero_returns_its_initial_carry_to_the_bit(case):
+    params, xs = case.params(dtype=np.float32), np.full((T, B, I), np.nan, np.float32)
+    carry = case.carry((B,), dtype=np.float32)
+    for reverse in (False, True):
+        final, ys = case.scan(params, xs, carry, seq_lengths=np.zeros(B, np.int32), reverse=reverse)
+        assert_close(final, carry)
+        assert not np.any(ys)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32])
+def test_narrow_integer_lengths_on_long_sequences(case, dtype):
+    params, xs = case.params(dtype=np.float32), case.xs((300, 1), dtype=np.float32)
+    final, ys = case.scan(params, xs, seq_lengths=np.array([100], dtype))
+    assert_close(ys[99], jax.tree.leaves(final)[0])
+    assert np.all(ys[:100].any(axis=-1))
+    assert not np.any(ys[100:])
+
+
+def test_lengths_beyond_the_end_are_clamped_under_jit(case):
+    params, xs = case.params(dtype=np.float32), case.xs((T, 2), dtype=np.float32)
+    run = jax.jit(lambda lengths: case.scan(params, xs, seq_lengths=lengths))
+    assert_close(run(np.array([T + 5, -3])), run(np.array([T, 0])))
+
+
+def test_lengths_under_vmap(case):
+    params, xs = case.params(dtype=np.float32), case.xs((T, B), dtype=np.float32)
+    lengths = np.array([2, T, 0])
+    mapped = jax.vmap(lambda x, n: case.scan(params, x, seq_lengths=n), (1, 0), (0, 1))(xs, lengths)
+    assert_close(mapped, case.scan(params, xs, seq_lengths=lengths), atol=1e-6)

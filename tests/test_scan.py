@@ -1,0 +1,166 @@
+"""Laws 1, 2, 5, 6 and 11: what running over time means, against the reference and against itself cut up otherwise."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gru_jax
+from tests.cases import CASES, H, I, assert_close, plain, relative_error
+
+T, B = 6, 3
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_scan_is_the_reference(case, reverse, x64):
+    params, carry, xs = case.params(), case.carry((B,)), case.xs((T, B))
+    expected = case.run(params, xs, plain(carry), reverse=reverse)
+    assert_close(case.scan(params, xs, carry, reverse=reverse), expected, atol=1e-12)
+
+
+def test_scan_is_the_reference_in_float32(case):
+    params, carry, xs = (
+        case.params(dtype=np.float32),
+        case.carry((B,), dtype=np.float32),
+        case.xs((T, B), dtype=np.float32),
+    )
+    wide = jax.tree.map(lambda leaf: leaf.astype(np.float64), (params, xs, carry))
+    assert_close(case.scan(params, xs, carry), case.run(*wide[:2], plain(wide[2])), atol=2e-6)
+
+
+def test_no_carry_means_zeros(case, x64):
+    params, xs = case.params(), case.xs((T, B))
+    zeros = plain(jax.tree.map(np.zeros_like, case.carry((B,))))
+    assert_close(case.scan(params, xs), case.run(params, xs, zeros), atol=1e-12)
+
+
+@pytest.mark.parametrize("unroll", [1, 4, 50])
+def test_stepping_is_scan_is_lax_scan_is_any_unroll(case, unroll, x64):
+    params, carry, xs = case.params(), case.carry((B,)), case.xs((T, B))
+    scanned = case.scan(params, xs, carry, unroll=unroll)
+    by_hand = jax.lax.scan(functools.partial(case.cell, params), carry, xs)
+    state, ys = carry, []
+    for x in xs:
+        state, y = case.cell(params, state, x)
+        ys.append(y)
+    assert_close(scanned, by_hand, atol=1e-14)
+    assert_close(scanned, (state, jnp.stack(ys)), atol=1e-14)
+
+
+@pytest.mark.parametrize("batch", [(), (2, 3)])
+def test_batch_axes_are_vmap_are_a_loop_over_rows(case, batch, x64):
+    params, carry, xs = case.params(), case.carry(batch), case.xs((T, *batch))
+    final, ys = case.scan(params, xs, carry)
+    assert ys.shape == (T, *batch, H)
+    mapped = lambda xs, carry: case.scan(params, xs, carry)  # noqa: E731
+    for _ in batch:
+        mapped = jax.vmap(mapped, in_axes=(1, 0), out_axes=(0, 1))
+    assert_close(mapped(xs, carry), (final, ys), atol=1e-14)
+    for index in np.ndindex(batch):
+        row = (slice(None), *index)
+        alone = case.run(params, xs[row][:, None], jax.tree.map(lambda c, i=index: c[i][None], plain(carry)))
+        picked = jax.tree.map(lambda c, i=index: c[i][None], final), ys[row][:, None]
+        assert_close(picked, alone, atol=1e-12)
+
+
+def test_vmap_over_params_is_an_ensemble(case, x64):
+    members = [case.params(seed) for seed in range(3)]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *members)
+    xs = case.xs((T, B))
+    zeros = plain(jax.tree.map(np.zeros_like, case.carry((B,))))
+    _, ys = jax.vmap(lambda p: case.scan(p, xs))(stacked)
+    for member, y in zip(members, ys, strict=True):
+        assert_close(y, case.run(member, xs, zeros)[1], atol=1e-12)
+
+    def loss(p):
+        return jnp.sum(case.scan(p, xs)[1] ** 2)
+
+    gradients, gradient = jax.jit(jax.vmap(jax.grad(loss)))(stacked), jax.jit(jax.grad(loss))
+    for i, member in enumerate(members):
+        assert_close(jax.tree.map(lambda g, i=i: g[i], gradients), gradient(member), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_cutting_and_threading_the_carry_is_the_whole(case, reverse, x64):
+    """Values and gradients; three pieces, one of a single step."""
+    arguments, weights = case.problem(T, B)
+    resets = np.random.default_rng(3).random((T, B)) < 0.3
+    resets[[1, 4]] = False  # In reverse a reset at the first step of a piece belongs to the piece before it.
+    pieces = [slice(0, 1), slice(1, 4), slice(4, T)][:: -1 if reverse else 1]
+
+    def loss(arguments):
+        params, xs, carry, restored = arguments
+        ys = jnp.zeros((T, B, H))
+        for piece in pieces:
+            options = {"resets": resets[piece], "reset_carry": restored, "reverse": reverse}
+            carry, part = case.scan(params, xs[piece], carry, **options)
+            ys = ys.at[piece].set(part)
+        seen = [jnp.sum(w * c) for w, c in zip(weights[1], jax.tree.leaves(carry), strict=True)]
+        return jnp.sum(weights[0] * ys) + sum(seen), (carry, ys)
+
+    (_, values), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(arguments)
+    whole = case.differentiated(with_resets=True, reverse=reverse)(arguments, weights, None, resets)
+    assert_close(values, whole[0], atol=1e-14)
+    assert relative_error(gradients, whole[1]) < 1e-13
+
+
+def test_reverse_is_flip_scan_flip(case, x64):
+    params, carry, xs = case.params(), case.carry((B,)), case.xs((T, B))
+    final, ys = case.scan(params, xs[::-1], carry)
+    assert_close(case.scan(params, xs, carry, reverse=True), (final, ys[::-1]), atol=1e-14)
+
+
+def test_reverse_of_padded_rows_flips_their_valid_part(case, x64):
+    params, xs = case.params(), case.xs((T, B))
+    lengths = np.array([T, 4, 1])
+    _, ys = case.scan(params, xs, reverse=True, seq_lengths=lengths)
+    for b, n in enumerate(lengths):
+        _, flipped = case.scan(params, xs[:n, b][::-1])
+        assert_close(ys[:n, b], flipped[::-1], atol=1e-14)
+
+
+@pytest.mark.parametrize("options", [{}, {"reverse": True}, {"remat": 2}, {"masked": True}])
+@pytest.mark.parametrize(("steps", "batch"), [(0, (2,)), (3, (0,)), (0, ())])
+def test_empty_inputs_give_empty_ys_and_the_initial_carry(case, steps, batch, options):
+    params = case.params(dtype=np.float32)
+    carry, xs = case.carry(batch, dtype=np.float32), case.xs((steps, *batch), dtype=np.float32)
+    options = dict(options)
+    if options.pop("masked", False):
+        ones = np.ones((steps, *batch), bool)
+        options |= {"mask": ones, "resets": ~ones, "reverse": True}
+    final, ys = case.scan(params, xs, carry, **options)
+    assert ys.shape == (steps, *batch, H)
+    assert ys.dtype == jnp.float32
+    if steps == 0:
+        assert_close(final, carry)
+    gradient = jax.jit(jax.grad(lambda p: jnp.sum(case.scan(p, xs, carry, **options)[1])))(params)
+    assert all(not np.any(leaf) for leaf in jax.tree.leaves(gradient))
+
+
+def test_a_second_call_with_the_same_shapes_does_not_recompile():
+    cell = gru_jax.gru()
+    params = cell.init(jax.random.key(0), I, H)
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, *_, **__: compiled.append(event) if event.endswith("backend_compile_duration") else None
+    )
+
+    def call(seed):
+        xs = CASES[0].xs((T, B), seed, np.float32)
+        lengths, resets = np.full(B, 1 + seed % T), np.zeros((T, B), bool)
+        return gru_jax.scan(gru_jax.gru(), params, xs, seq_lengths=lengths, resets=resets)
+
+    jax.block_until_ready(call(1))
+    assert compiled, "the first call must have compiled, or this test sees nothing"
+    compiled.clear()
+    jax.block_until_ready(call(2))
+    assert not compiled
+
+
+def test_backend_table():
+    for case in CASES:
+        assert gru_jax.backend_for(case.cell, case.backend) == case.backend
+        for platform in ("cpu", "gpu", "tpu"):
+            assert gru_jax.backend_for(case.cell, platform=platform) == "scan"
