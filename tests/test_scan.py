@@ -2,6 +2,8 @@
 
 import functools
 
+import hypothesis
+import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +30,28 @@ def test_scan_is_the_reference_in_float32(case):
     )
     wide = jax.tree.map(lambda leaf: leaf.astype(np.float64), (params, xs, carry))
     assert_close(case.scan(params, xs, carry), case.run(*wide[:2], plain(wide[2])), atol=2e-6)
+
+
+@pytest.mark.parametrize("case", [CASES[0], CASES[4]], ids=str)
+@hypothesis.settings(max_examples=8)
+@hypothesis.given(
+    shape=st.tuples(*(st.integers(1, 6) for _ in range(4))),
+    reverse=st.booleans(),
+    remat=st.one_of(st.none(), st.integers(1, 7)),
+    unroll=st.integers(1, 3),
+    seed=st.integers(0, 99),
+)
+def test_any_sizes_and_options(case, shape, reverse, remat, unroll, seed):
+    steps, rows, in_features, features = shape
+    rng = np.random.default_rng(seed)
+    params = case.params(seed, in_features=in_features, features=features)
+    carry = case.carry((rows,), seed, features=features)
+    xs, valid, resets = rng.normal(size=(steps, rows, in_features)), *(rng.random((2, steps, rows)) < 0.6)
+    restored = jax.tree.map(np.zeros_like, plain(carry))
+    with jax.enable_x64(True):
+        options = {"reverse": reverse, "remat": remat, "unroll": unroll}
+        values = case.scan(params, xs, carry, mask=valid, resets=resets, **options)
+    assert_close(values, case.run(params, xs, plain(carry), valid, resets, restored, reverse), atol=1e-12)
 
 
 def test_no_carry_means_zeros(case, x64):

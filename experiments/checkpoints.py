@@ -1,0 +1,145 @@
+"""Checkpoints of the training state, written by orbax: the one file that knows it.
+
+A checkpoint is the folder ``checkpoints/<step>``; orbax writes it under another name and renames it when it is whole.
+Then ``checksums.json`` is put into it, of all its files. Orbax alone would let a flipped byte in an array pass, and
+answers a truncated file with pages of tracebacks from its threads.
+"""
+
+import contextlib
+import gc
+import json
+import logging
+import shutil
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from orbax.checkpoint import v1
+
+from experiments.errors import UserError
+from experiments.run_directory import write_json
+
+# Orbax accepts more than its annotations allow.
+_orbax: Any = v1
+
+_CHECKSUMS = "checksums.json"
+# What orbax calls a folder until it is whole: <step>.orbax-checkpoint-tmp
+_HALF_WRITTEN = ".orbax-checkpoint-tmp"
+
+
+class CheckpointWriter:
+    """Saves states in the background and keeps the latest few; a context manager that waits for the last save.
+
+    Folders that a killed run left half written are removed at the start.
+    """
+
+    def __init__(self, directory: Path, keep: int):
+        """``keep``: how many of the latest checkpoints stay."""
+        self._directory = directory
+        for half in directory.glob(f"*{_HALF_WRITTEN}*") if directory.is_dir() else ():
+            shutil.rmtree(half)
+        self._steps = set(saved_steps(directory))
+        self._saving: tuple[int, Any] | None = None
+        self._checkpointer = _orbax.training.Checkpointer(
+            directory.absolute(),
+            preservation_policy=_orbax.training.preservation_policies.LatestN(keep),
+        )
+
+    def save(self, step: int, state: Any, seconds: float) -> None:
+        """Save ``state``, after ``seconds`` of training in all; returns while the files are still being written."""
+        if step in self._steps:
+            return
+        self.wait()
+        self._steps.add(step)
+        response = self._checkpointer.save_async(step, _contents(state, seconds), force=True)
+        self._saving = (step, response)
+
+    def wait(self) -> None:
+        """Wait until the save at work is whole."""
+        if self._saving is not None:
+            step, response = self._saving
+            response.result()
+            self._saving = None
+            folder = self._directory / str(step)
+            write_json(folder / _CHECKSUMS, _checksums(folder))
+
+    def __enter__(self) -> "CheckpointWriter":
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait until the last save is whole."""
+        self.wait()
+        self._checkpointer.close()
+
+
+def saved_steps(directory: Path) -> list[int]:
+    """The steps of the whole checkpoints in ``directory``, ascending; nothing is touched."""
+    if not directory.is_dir():
+        return []
+    return sorted(int(entry.name) for entry in directory.iterdir() if entry.name.isdecimal() and entry.is_dir())
+
+
+def restore(directory: Path, step: int, like: Any) -> tuple[Any, float]:
+    """The state saved at ``step`` and the seconds of training it took; ``like`` has its structure, shapes and dtypes.
+
+    Raises UserError that names the folder and the way out if it is damaged, or of a state with other shapes.
+    """
+    folder = directory / str(step)
+    problem = _damage(folder)
+    contents = None
+    if not problem:
+        abstract = jax.tree.map(lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape), like)
+        with _silence("asyncio", "absl"):
+            try:
+                contents = _orbax.load(folder.absolute(), _contents(abstract, 0.0))
+            except (ValueError, TypeError, KeyError, OSError) as error:
+                problem = str(error).partition("[tensorstore_spec")[0].partition("\n")[0][:200].strip()
+            # What a failed load leaves behind complains when it is collected; not later, and not on the terminal.
+            gc.collect()
+    shapes = [leaf.shape for leaf in jax.tree.leaves(like)]
+    if contents is not None and [np.shape(leaf) for leaf in jax.tree.leaves(contents["state"])] != shapes:
+        problem = "its arrays have other shapes than the config asks for"
+    if problem or contents is None:
+        earlier = [other for other in saved_steps(directory) if other < step]
+        remedy = f"fall back to step {earlier[-1]}" if earlier else "begin again at step 0"
+        raise UserError(f"{folder}: a damaged checkpoint ({problem}); delete this folder to {remedy}")
+    return jax.tree.map(jax.numpy.asarray, contents["state"]), float(contents["seconds"])
+
+
+def _contents(state: Any, seconds: float) -> dict[str, Any]:
+    return {"state": jax.tree.map(np.asarray, state), "seconds": np.asarray(seconds)}
+
+
+def _checksums(folder: Path) -> dict[str, int]:
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != _CHECKSUMS)
+    return {file.relative_to(folder).as_posix(): zlib.crc32(file.read_bytes()) for file in files}
+
+
+def _damage(folder: Path) -> str:
+    """What differs from the checksums, or "". A run killed just after a save may have had no time to write them."""
+    try:
+        expected = json.loads((folder / _CHECKSUMS).read_text())
+        found = _checksums(folder)
+    except FileNotFoundError:
+        return ""
+    except (ValueError, OSError) as error:
+        return f"{_CHECKSUMS}: {error}"
+    changed = [name for name in expected if found.get(name) != expected[name]]
+    return f"{changed[0]} {'differs from what was saved' if changed[0] in found else 'is missing'}" if changed else ""
+
+
+@contextlib.contextmanager
+def _silence(*names: str) -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,195 @@
+"""The command line: ``python -m experiments train | eval | plot | report | config``.
+
+Exit codes: 0 done, 1 the run diverged, 2 a mistake of the user's (one line each on stderr, nothing written),
+130 or 143 stopped by a signal. JAX is imported only after the config was found to be good.
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from experiments import config as configs
+from experiments import tasks
+from experiments.errors import UserError
+from experiments.run_directory import ADVICE, RunDirectory, default_path, find_runs
+
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parse(arguments)
+    try:
+        return options.run(options, "python -m experiments " + shlex.join(arguments))
+    except UserError as error:
+        for message in error.messages:
+            print(message, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = _parser()
+    # argparse takes no further overrides after an option has come between; here they may stand anywhere.
+    options, rest = parser.parse_known_args(arguments)
+    if rest and ("overrides" not in options or any(argument.startswith("-") for argument in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.overrides += rest
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m experiments", description="Recurrent networks from config files.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train a config; goes on where an earlier process stopped")
+    _add_config_arguments(train)
+    train.add_argument("--run-dir", type=Path, metavar="DIR", help="default: runs/<config>/<hash of the config>")
+    train.set_defaults(run=_train)
+
+    evaluate = commands.add_parser("eval", help="print the metrics of a run's last checkpoint")
+    evaluate.add_argument("run_directory", type=Path, metavar="RUN", help="a run directory")
+    evaluate.add_argument("--split", choices=("validation", "test"), default="test")
+    evaluate.set_defaults(run=_eval)
+
+    plot = commands.add_parser("plot", help="draw a run's plots again")
+    plot.add_argument("run_directory", type=Path, metavar="RUN", help="a run directory")
+    plot.set_defaults(run=_plot)
+
+    report = commands.add_parser("report", help="compare runs: mean and spread over seeds")
+    report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories, or directories of them")
+    report.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    report.add_argument("--plot", type=Path, metavar="FILE", help="also draw the learning curves into this PNG file")
+    report.set_defaults(run=_report)
+
+    config = commands.add_parser("config", help="check a config and print it with all defaults")
+    _add_config_arguments(config)
+    config.set_defaults(run=_config)
+    return parser
+
+
+def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file, see configs/")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="e.g. seed=3 training.steps=500 model.cell=lstm"
+    )
+
+
+def _train(options: argparse.Namespace, command: str) -> int:
+    config = configs.load(options.config, options.overrides)
+    tasks.check_data(config.task)
+    name = options.config.stem
+    directory = RunDirectory(options.run_dir or default_path(config, name))
+    console = _console()
+    if directory.inspect(config) == "complete":
+        summary = directory.read_summary() or {}
+        _print(console, f"{directory}: already complete, nothing to do; --run-dir DIR trains it again elsewhere")
+        _print_results(console, summary)
+        return 0
+
+    from experiments.training import train
+
+    outcome = train(config, name, directory, command, console)
+    if outcome.status == "interrupted":
+        return outcome.exit_code
+    _print(console, "")
+    if outcome.status == "complete":
+        _print_results(console, outcome.summary)
+    if config.logging.plots and directory.metrics.stat().st_size:
+        from experiments.plots import draw
+
+        _print(console, "plots   " + ", ".join(str(path) for path in draw(directory)))
+    _print(console, f"summary {directory.summary}")
+    if outcome.status == "diverged":
+        last = outcome.summary["last_good_checkpoint"]
+        kept = f"the checkpoint of step {last} is kept" if last else "there was no checkpoint yet"
+        step, reason = outcome.summary["diverged_at_step"], outcome.summary["reason"]
+        print(f"{directory}: diverged at step {step}: {reason}; {kept}; {ADVICE}", file=sys.stderr)
+    return outcome.exit_code
+
+
+def _eval(options: argparse.Namespace, _: str) -> int:
+    directory = RunDirectory(options.run_directory)
+    config = directory.read_config()
+    tasks.check_data(config.task)
+
+    from experiments.evaluation import evaluate_checkpoint
+
+    console = _console()
+    step, origin, metrics, floor = evaluate_checkpoint(config, directory, options.split)
+    _print(console, f"{directory}: {origin} parameters at step {step} of {config.training.steps}")
+    _print_metrics(console, options.split, metrics, floor if options.split == "test" else {})
+    return 0
+
+
+def _plot(options: argparse.Namespace, _: str) -> int:
+    directory = RunDirectory(options.run_directory)
+    directory.read_config()
+
+    from experiments.plots import draw
+
+    for path in draw(directory):
+        print(path)
+    return 0
+
+
+def _report(options: argparse.Namespace, _: str) -> int:
+    from experiments import report
+
+    runs = [report.read(directory) for directory in find_runs(options.runs)]
+    if options.markdown:
+        print(report.markdown(runs))
+    else:
+        _console().print(report.table(runs))
+    if options.plot:
+        print(report.draw(runs, options.plot))
+    return 0
+
+
+def _config(options: argparse.Namespace, _: str) -> int:
+    config = configs.load(options.config, options.overrides)
+    tasks.check_data(config.task)
+    print(f"# {default_path(config, options.config.stem)}")
+    print(configs.to_yaml(config), end="")
+    return 0
+
+
+def _console() -> Console:
+    # A file or a pipe has no width of its own, and rich would fold tables at 80 columns.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True, markup=False)
+
+
+def _print_results(console: Console, summary: dict) -> None:
+    _print_metrics(console, "test", summary.get("test", {}), summary.get("floor", {}))
+    if summary.get("floor_note"):
+        _print(console, f"floor   {summary['floor_note']}")
+    if summary.get("parameters_from") == "best":
+        _print(console, f"from    the parameters of step {summary.get('best_step')}, the best on the validation split")
+    seconds = summary.get("seconds", {})
+    _print(console, f"time    {seconds.get('run')} s of training and evaluation, {seconds.get('compile')} s to compile")
+    if "sample" in summary:
+        _print(console, f"\na sample of what it writes:\n\n{summary['sample']}\n")
+
+
+def _print_metrics(console: Console, split: str, metrics: dict[str, float], floor: dict[str, float]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in (split, "value", *(["floor"] if floor else [])):
+        table.add_column(heading, justify="left" if heading == split else "right")
+    for name, value in metrics.items():
+        known = [f"{floor[name]:.4g}" if name in floor else "-"] if floor else []
+        table.add_row(name, f"{value:.4g}", *known)
+    console.print(table)

@@ -1,0 +1,17 @@
+"""The one exception for everything that a user can put right."""
+
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake in a config, an argument or a run directory: what is wrong and the way out, without a traceback.
+
+    ``messages`` holds one line for each mistake; the command line prints them to stderr and exits with ``exit_code``.
+    """
+
+    exit_code = 2
+
+    def __init__(self, messages: str | Iterable[str]):
+        """Take one line, or several for several mistakes found at once."""
+        self.messages = [messages] if isinstance(messages, str) else list(messages)
+        super().__init__("\n".join(self.messages))

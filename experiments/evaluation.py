@@ -1,0 +1,103 @@
+"""The metrics of a model on a whole split."""
+
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import losses
+from experiments.checkpoints import restore, saved_steps
+from experiments.errors import UserError
+from experiments.experiment import Experiment, assemble
+from experiments.run_directory import RunDirectory
+from experiments.schema import Config
+from experiments.tasks import Batch
+
+_CONFUSION = "confusion"
+
+
+class Evaluator:
+    """Evaluates parameters on splits; compiles once for each shape of batch, and counts the time that takes apart."""
+
+    def __init__(self, experiment: Experiment):
+        """Compile nothing yet."""
+        self._experiment = experiment
+        self._compiled: dict[Any, Any] = {}
+        self.compile_seconds = 0.0
+
+    def __call__(self, params: Any, split: str) -> dict[str, float]:
+        """The metrics of the task on ``split``, "validation" or "test"."""
+        return self._metrics(self._sums(params, split))
+
+    def with_confusion(self, params: Any, split: str) -> tuple[dict[str, float], list[list[int]] | None]:
+        """As a call; also how many rows of each class (first index) were taken for each class, None without classes."""
+        summed = self._sums(params, split)
+        confusion = summed.get(_CONFUSION)
+        return self._metrics(summed), None if confusion is None else np.rint(confusion).astype(int).tolist()
+
+    def prepare(self, params: Any, split: str) -> None:
+        """Compile for the batches of ``split``."""
+        self._function(params, next(iter(self._batches(split))))
+
+    def _batches(self, split: str) -> Any:
+        return self._experiment.task.split_batches(split, self._experiment.config.training.eval_batch_size)
+
+    def _metrics(self, summed: dict[str, np.ndarray]) -> dict[str, float]:
+        sums = {name: float(value) for name, value in summed.items() if name != _CONFUSION}
+        return losses.metrics(self._experiment.task.metrics, sums)
+
+    def _sums(self, params: Any, split: str) -> dict[str, np.ndarray]:
+        """Sums over the split in float64; the device computes one batch while the next is being made."""
+        total: dict[str, np.ndarray] = {}
+        waiting: list[dict[str, jax.Array]] = []
+
+        def collect() -> None:
+            for name, value in waiting.pop(0).items():
+                total[name] = total.get(name, np.float64(0)) + np.asarray(value, np.float64)
+
+        for batch in self._batches(split):
+            waiting.append(self._function(params, batch)(params, batch))
+            if len(waiting) > 1:
+                collect()
+        while waiting:
+            collect()
+        return total
+
+    def _function(self, params: Any, batch: Batch) -> Any:
+        shapes = tuple(None if field is None else (field.shape, str(field.dtype)) for field in batch)
+        if shapes not in self._compiled:
+            start = time.monotonic()
+            self._compiled[shapes] = jax.jit(self._batch_sums).lower(params, batch).compile()
+            self.compile_seconds += time.monotonic() - start
+        return self._compiled[shapes]
+
+    def _batch_sums(self, params: Any, batch: Batch) -> dict[str, jax.Array]:
+        task = self._experiment.task
+        outputs: Any = self._experiment.model.apply(params, batch.inputs, batch.seq_lengths)
+        targets, weights = jnp.asarray(batch.targets), jnp.asarray(batch.weights)
+        summed = losses.sums(task.loss, outputs, targets, weights)
+        if task.class_names and not task.per_step:
+            classes = len(task.class_names)
+            true = jax.nn.one_hot(targets, classes) * weights[:, None]
+            summed[_CONFUSION] = true.T @ jax.nn.one_hot(jnp.argmax(outputs, axis=-1), classes)
+        return summed
+
+
+def evaluate_checkpoint(
+    config: Config, directory: RunDirectory, split: str
+) -> tuple[int, str, dict[str, float], dict[str, float]]:
+    """Evaluate the last checkpoint of a run on ``split``, writing nothing.
+
+    Returns its step, which parameters were used ("final" or "best"), the metrics, and the floor of the test split.
+    Raises UserError if there is no checkpoint, or the last one is damaged.
+    """
+    steps = saved_steps(directory.checkpoints)
+    if not steps:
+        raise UserError(f"{directory.checkpoints}: no checkpoint yet; train the run first")
+    experiment = assemble(config)
+    like = jax.eval_shape(experiment.initial_state)
+    state, _ = restore(directory.checkpoints, steps[-1], like)
+    params, origin = experiment.parameters_to_report(state)
+    return steps[-1], origin, Evaluator(experiment)(params, split), dict(experiment.task.floor)

@@ -1,0 +1,128 @@
+"""The sequence model of a config: an input layer, recurrent layers of gru_jax, a linear read-out."""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import flax.linen as nn
+import gru_jax.linen
+import jax
+import jax.numpy as jnp
+
+import gru_jax
+from experiments.errors import UserError
+from experiments.tasks import Task, Tokens, Vectors
+
+if TYPE_CHECKING:
+    from experiments.schema import CellConfig, ModelConfig
+
+Readout = Literal["last", "mean", "every"]
+
+_CELLS = {"gru": gru_jax.gru, "lstm": gru_jax.lstm, "rnn": gru_jax.rnn, "min_gru": gru_jax.min_gru}
+
+
+class SequenceModel(nn.Module):
+    """Input layer, stacked recurrent layers, dropout, read-out.
+
+    ``readout``: "every" gives outputs (B, T, outputs), one a step; "last" gives (B, outputs) from the last valid step
+    of each row (backward layers: from the step they read last, the first); "mean" from the mean over the valid steps.
+    """
+
+    cell: gru_jax.Cell
+    features: int | tuple[int, ...]
+    inputs: Tokens | Vectors
+    outputs: int
+    readout: Readout
+    num_layers: int = 1
+    bidirectional: bool = False
+    dropout_rate: float = 0.0
+    input_features: int | None = None
+
+    def setup(self) -> None:
+        """Make the layers; without ``input_features`` tokens enter one-hot and vectors as they are."""
+        if self.input_features is not None:
+            if isinstance(self.inputs, Tokens):
+                self.input_layer = nn.Embed(self.inputs.vocabulary, self.input_features)
+            else:
+                self.input_layer = nn.Dense(self.input_features)
+        self.recurrent = gru_jax.linen.GRU(
+            self.features,
+            num_layers=self.num_layers,
+            bidirectional=self.bidirectional,
+            dropout_rate=self.dropout_rate,
+            cell=self.cell,
+        )
+        self.dropout = nn.Dropout(self.dropout_rate)
+        self.output_layer = nn.Dense(self.outputs)
+
+    def __call__(
+        self, inputs: jax.Array, seq_lengths: jax.Array | None = None, *, deterministic: bool = True
+    ) -> jax.Array:
+        """Outputs for tokens (B, T) or vectors (B, T, I); ``seq_lengths`` (B,) says where rows end.
+
+        With ``deterministic=False`` dropout acts, and draws from the "dropout" key.
+        """
+        _, ys = self.recurrent(self._enter(inputs), seq_lengths=seq_lengths, deterministic=deterministic)
+        if self.readout == "last":
+            ys = self._last(ys, seq_lengths)
+        elif self.readout == "mean":
+            # Padded steps are zero in ys; a row of length 0 has mean 0.
+            lengths = jnp.full(ys.shape[0], ys.shape[1]) if seq_lengths is None else seq_lengths
+            ys = ys.sum(axis=1) / jnp.maximum(lengths, 1)[:, None].astype(ys.dtype)
+        return self.output_layer(self.dropout(ys, deterministic=deterministic))
+
+    def advance(self, inputs: jax.Array, carry: Any = None) -> tuple[Any, jax.Array]:
+        """Read (B, T) more inputs from ``carry`` (None: the start), without dropout.
+
+        Returns the carry to go on from, and the outputs at every step, (B, T, outputs).
+        """
+        carry, ys = self.recurrent(self._enter(inputs), initial_carry=carry, deterministic=True)
+        return carry, self.output_layer(ys)
+
+    def _enter(self, inputs: jax.Array) -> jax.Array:
+        if self.input_features is not None:
+            return self.input_layer(inputs)
+        return jax.nn.one_hot(inputs, self.inputs.vocabulary) if isinstance(self.inputs, Tokens) else inputs
+
+    def _last(self, ys: jax.Array, seq_lengths: jax.Array | None) -> jax.Array:
+        if seq_lengths is None:
+            last = ys[:, -1]
+        else:
+            final = jnp.maximum(seq_lengths - 1, 0)
+            last = jnp.take_along_axis(ys, final[:, None, None], axis=1)[:, 0]
+        if not self.bidirectional:
+            return last
+        forward = ys.shape[-1] // 2
+        return jnp.concatenate([last[:, :forward], ys[:, 0, forward:]], axis=-1)
+
+
+def build_cell(config: "CellConfig") -> gru_jax.Cell:
+    """Build the cell; the options of its config block are those of the function in gru_jax."""
+    return _CELLS[config.name](**config.model_dump(exclude={"name"}))
+
+
+def build_model(config: "ModelConfig", task: Task) -> SequenceModel:
+    """Build the model of ``config`` for ``task``; raise UserError where the two contradict each other."""
+    expected = ("every",) if task.per_step else ("last", "mean")
+    mistakes = []
+    if config.readout not in (None, *expected):
+        asks = "an output at every step" if task.per_step else "one output a sequence"
+        mistakes.append(
+            f"model.readout: task {task.name} asks for {asks}: expected {' or '.join(expected)}, got {config.readout}"
+        )
+    if config.bidirectional and task.predicts_inputs:
+        mistakes.append(
+            f"model.bidirectional: task {task.name} predicts its own later inputs, which a backward layer would read; "
+            "set it to false"
+        )
+    if mistakes:
+        raise UserError(mistakes)
+    return SequenceModel(
+        cell=build_cell(config.cell),
+        features=config.features,
+        inputs=task.inputs,
+        outputs=task.outputs,
+        readout=config.readout or expected[0],
+        num_layers=config.num_layers,
+        bidirectional=config.bidirectional,
+        dropout_rate=config.dropout_rate,
+        input_features=config.input_features,
+    )

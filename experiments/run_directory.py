@@ -1,0 +1,184 @@
+"""The directory of one run: where it lies, what its files say about the run, and what forbids using it.
+
+    config.yaml  command.txt  environment.json  metrics.jsonl  tensorboard/  checkpoints/  plots/  summary.json  …
+
+config.yaml is written first and summary.json last, each in one rename, so that a directory without the first is not a
+run and one without the second is not finished. Nothing here imports JAX.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from experiments import config as configs
+from experiments.errors import UserError
+from experiments.schema import Config
+
+Status = Literal["new", "unfinished", "complete"]
+
+
+class RunDirectory:
+    """The paths in a run's directory; making one of these touches nothing."""
+
+    def __init__(self, path: str | Path):
+        """``path``: the directory, which may be absent."""
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.command = self.path / "command.txt"
+        self.environment = self.path / "environment.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.tensorboard = self.path / "tensorboard"
+        self.checkpoints = self.path / "checkpoints"
+        self.plots = self.path / "plots"
+        self.sample = self.path / "sample.txt"
+        self.summary = self.path / "summary.json"
+
+    def __str__(self) -> str:
+        """The path, as it was given."""
+        return str(self.path)
+
+    def read_config(self) -> Config:
+        """The config that the run was started with; UserError if there is none or it was damaged."""
+        if not self.path.is_dir():
+            raise UserError(f"{self}: no such run directory")
+        if not self.config.is_file():
+            raise UserError(f"{self}: not a run directory: it has no config.yaml")
+        try:
+            return configs.load(self.config)
+        except UserError as error:
+            lines = [line.removeprefix(f"{self.config}: ") for line in error.messages]
+            raise UserError([f"{self.config}: damaged, or of another version: {line}" for line in lines]) from None
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """What the end of the run left, or None if it has not ended; UserError if it was damaged."""
+        return self._read_json(self.summary, "delete it, and train goes on from the last checkpoint")
+
+    def read_environment(self) -> dict[str, Any] | None:
+        """What the run was started on, or None if it did not come so far; UserError if it was damaged."""
+        return self._read_json(self.environment, "delete it, and train writes it anew")
+
+    def _read_json(self, path: Path, remedy: str) -> dict[str, Any] | None:
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (ValueError, OSError) as error:
+            raise UserError(f"{path}: damaged ({error}); {remedy}") from None
+        if not isinstance(values, dict):
+            raise UserError(f"{path}: damaged (not a mapping); {remedy}")
+        return values
+
+    def inspect(self, config: Config) -> Status:
+        """Say whether ``config`` may be trained here, and how; UserError, with the way out, if it may not."""
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self}: is a file; choose another directory with --run-dir")
+        found = self._found()
+        if not found:
+            return "new"
+        if self.config.name not in found:
+            raise UserError(
+                f"{self}: has no config.yaml, so it is not a run, or one that lost it; delete or move it, or choose "
+                f"another directory with --run-dir (found there: {', '.join(found[:5])}{', ...' if found[5:] else ''})"
+            )
+        self._refuse_another_config(config)
+        summary = self.read_summary() or {}
+        if summary.get("status") == "diverged":
+            raise UserError(
+                f"{self}: this run diverged at step {summary.get('diverged_at_step')}, and would again; {ADVICE} "
+                f"(another config gets a directory of its own), or delete {self} to repeat it"
+            )
+        return "complete" if summary.get("status") == "complete" else "unfinished"
+
+    def _found(self) -> list[str]:
+        """What is there, apart from hidden files: the lock, and what a rename was to bring to its place."""
+        if not self.path.is_dir():
+            return []
+        return sorted(entry.name for entry in self.path.iterdir() if not entry.name.startswith("."))
+
+    def _refuse_another_config(self, config: Config) -> None:
+        there = configs.flatten(self.read_config().model_dump(mode="json"))
+        here = configs.flatten(config.model_dump(mode="json"))
+        lines = [
+            f"{key}: {json.dumps(there.get(key))} in {self.config}, {json.dumps(here.get(key))} now"
+            for key in sorted(there.keys() | here.keys())
+            if there.get(key) != here.get(key)
+        ]
+        if lines:
+            raise UserError([f"{self}: holds a run of another config; choose another directory with --run-dir", *lines])
+
+    def create(self, config: Config, command: str) -> None:
+        """Make the directory and write what is known at the start; what a resumed run has is left as it is."""
+        if not self.config.exists():
+            write_whole(self.config, configs.to_yaml(config))
+        if not self.command.exists():
+            write_whole(self.command, command + "\n")
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Make the directory and hold it: UserError if another process does. The hold ends with the process."""
+        self._make()
+        with open(self.path / ".lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    f"{self}: another process is training here; wait for it, or choose another directory with --run-dir"
+                ) from None
+            yield
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self}: cannot be made: {error.strerror}; choose another with --run-dir") from None
+        if not os.access(self.path, os.W_OK):
+            raise UserError(f"{self}: cannot be written to; choose another with --run-dir")
+
+
+ADVICE = "try a smaller optimizer.learning_rate, optimizer.clip_norm=1.0, or a longer optimizer.warmup_steps"
+
+
+def default_path(config: Config, name: str) -> Path:
+    """``runs/<name>/<hash of the resolved config>``, below the current directory."""
+    return Path("runs") / name / configs.fingerprint(config)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` such that a reader or a crash finds the old file or the new one, nothing between."""
+    partial = path.with_name(f".{path.name}.partial")
+    with open(partial, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """As `write_whole`, for a mapping; NaN and infinity are refused with ValueError, as JSON has none."""
+    write_whole(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def find_runs(paths: list[Path]) -> list[RunDirectory]:
+    """All run directories at or below ``paths``, in order of their paths; UserError for a path with none."""
+    runs: dict[Path, RunDirectory] = {}
+    for path in paths:
+        below = [file.parent for file in sorted(path.rglob("config.yaml")) if _is_run(file)] if path.is_dir() else []
+        if not below:
+            raise UserError(f"{path}: {'no run in or below it' if path.exists() else 'no such directory'}")
+        for directory in below:
+            runs.setdefault(directory.resolve(), RunDirectory(directory))
+    return list(runs.values())
+
+
+def _is_run(config_file: Path) -> bool:
+    try:
+        values = yaml.safe_load(config_file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return False
+    return isinstance(values, dict) and "task" in values

@@ -1,0 +1,198 @@
+"""The config of an experiment, one frozen model a block; unknown keys and values of another type are refused.
+
+Nothing here imports JAX: a config is checked in a fraction of a second. ``experiments.config`` turns what these models
+refuse into lines for a user; a validator's ValueError is shown behind the path of the field it belongs to.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    field_validator,
+    model_validator,
+)
+from pydantic import ValidationInfo as Info
+
+from experiments.tasks import TaskConfig
+
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _features(value: Any) -> int | tuple[int, ...]:
+    widths = value if isinstance(value, list | tuple) else (value,)
+    if not widths or any(isinstance(width, bool) or not isinstance(width, int) or width <= 0 for width in widths):
+        raise ValueError(f"expected an integer > 0 (or a list of them, one width a layer), got {value!r}")
+    return tuple(widths) if isinstance(value, list | tuple) else value
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"name": value}
+    return {"name": "gru"} | value if isinstance(value, dict) else value
+
+
+Features = Annotated[int | tuple[int, ...], PlainValidator(_features), PlainSerializer(lambda value: value)]
+
+
+class Block(BaseModel):
+    """What every block of a config keeps to: it is immutable, and knows all its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class _GatedCell(Block):
+    """A cell whose memory span can be set, by the bias of its gate or by chrono initialisation."""
+
+    @field_validator("chrono_span", check_fields=False)
+    @classmethod
+    def _one_way_to_set_the_bias(cls, span: float | None, info: Info) -> float | None:
+        biases = [key for key in ("update_bias", "forget_bias") if info.data.get(key)]
+        if span is not None and biases:
+            raise ValueError(f"chrono initialisation sets the bias that {biases[0]} sets; give one of the two")
+        return span
+
+
+ChronoSpan = Annotated[float, Field(gt=2)]
+
+
+class GRUCellConfig(_GatedCell):
+    """The GRU, in any of its four published forms."""
+
+    name: Literal["gru"]
+    reset_after: bool = True
+    update_gate: Literal["keep", "write"] = "keep"
+    update_bias: float = 0.0
+    chrono_span: ChronoSpan | None = None
+
+
+class LSTMCellConfig(_GatedCell):
+    """The long short-term memory."""
+
+    name: Literal["lstm"]
+    forget_bias: float = 0.0
+    chrono_span: ChronoSpan | None = None
+
+
+class RNNCellConfig(Block):
+    """Elman's network: one tanh, no gates."""
+
+    name: Literal["rnn"]
+
+
+class MinGRUCellConfig(_GatedCell):
+    """The minimal GRU: its gate and candidate do not see the state."""
+
+    name: Literal["min_gru"]
+    update_gate: Literal["keep", "write"] = "write"
+    update_bias: float = 0.0
+    chrono_span: ChronoSpan | None = None
+
+
+CellConfig = Annotated[
+    GRUCellConfig | LSTMCellConfig | RNNCellConfig | MinGRUCellConfig,
+    Field(discriminator="name"),
+    BeforeValidator(_cell),
+]
+
+
+class ModelConfig(Block):
+    """Recurrent layers between an optional input layer and a linear read-out."""
+
+    cell: CellConfig = GRUCellConfig(name="gru")
+    features: Features = 128
+    num_layers: PositiveInt = 1
+    bidirectional: bool = False
+    dropout_rate: Fraction = 0.0
+    input_features: PositiveInt | None = None
+    readout: Literal["last", "mean", "every"] | None = None
+
+    @field_validator("num_layers")
+    @classmethod
+    def _a_width_for_each_layer(cls, num_layers: int, info: Info) -> int:
+        widths = info.data.get("features")
+        if isinstance(widths, tuple) and num_layers not in (1, len(widths)):
+            raise ValueError(f"model.features lists {len(widths)} widths, one a layer; leave num_layers out")
+        return num_layers
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The hidden width of each layer, first layer first."""
+        return self.features if isinstance(self.features, tuple) else (self.features,) * self.num_layers
+
+
+class OptimizerConfig(Block):
+    """The optimiser, the course of its learning rate over the run, and gradient clipping."""
+
+    name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
+    learning_rate: PositiveFloat = 1e-3
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    final_scale: Annotated[float, Field(ge=0, le=1)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    momentum: Fraction = 0.0
+    clip_norm: PositiveFloat | None = None
+
+    @field_validator("weight_decay")
+    @classmethod
+    def _only_adamw_decays(cls, decay: float, info: Info) -> float:
+        if decay and info.data.get("name", "adamw") != "adamw":
+            raise ValueError(f"only adamw decays weights; set optimizer.name=adamw (it is {info.data['name']})")
+        return decay
+
+    @field_validator("momentum")
+    @classmethod
+    def _only_sgd_has_momentum(cls, momentum: float, info: Info) -> float:
+        if momentum and info.data.get("name", "sgd") != "sgd":
+            raise ValueError(f"only sgd takes a momentum; set optimizer.name=sgd (it is {info.data['name']})")
+        return momentum
+
+
+class TrainingConfig(Block):
+    """How long to train, and how often to look; all intervals are in steps."""
+
+    steps: PositiveInt = 1000
+    batch_size: PositiveInt = 32
+    log_every: PositiveInt = 50
+    eval_every: PositiveInt = 500
+    eval_batch_size: PositiveInt = 128
+    keep_best: bool = False
+
+
+class CheckpointConfig(Block):
+    """How often to save (in steps), and how many of the latest checkpoints stay."""
+
+    every: PositiveInt = 500
+    keep: PositiveInt = 2
+
+
+class LoggingConfig(Block):
+    """What is written beside metrics.jsonl."""
+
+    tensorboard: bool = True
+    plots: bool = True
+
+
+class Config(Block):
+    """A whole experiment; together with the code and the data it determines every number that the run writes."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    task: TaskConfig
+    model: ModelConfig = ModelConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    logging: LoggingConfig = LoggingConfig()
+
+    @model_validator(mode="after")
+    def _warm_up_ends_before_training(self) -> Self:
+        warmup, steps = self.optimizer.warmup_steps, self.training.steps
+        if warmup >= steps:
+            raise ValueError(f"optimizer.warmup_steps: expected less than training.steps ({steps}), got {warmup}")
+        return self

@@ -1,0 +1,147 @@
+"""The digits task: 8x8 images of handwritten digits (from scikit-learn), read pixel by pixel or row by row."""
+
+import gzip
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from experiments.errors import UserError
+from experiments.tasks.task import Batch, Task, TaskBlock, Vectors, cut
+
+TEST_ROWS = 360
+"""The last rows of the file; the rows before them are the training part."""
+VALIDATION_ROWS = 180
+"""The last rows of the training part, held out of training to validate on."""
+
+_ORDER, _AUGMENT = 1, 2
+
+
+class Augmentation(TaskBlock):
+    """Changes made to each training image, drawn afresh at every step, uniform between minus and plus their bounds."""
+
+    shift: Annotated[float, Field(ge=0, le=4)] = 0.0
+    """Pixels, down and to the right; what is uncovered is blank."""
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Degrees, about the middle of the image."""
+    stretch: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """By which part of it the height and, separately, the width of the image grows."""
+    ink: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """By which part of it the brightness of the image grows."""
+    noise: Annotated[float, Field(ge=0)] = 0.0
+    """Not uniform: the standard deviation of normal noise in each pixel; pixels lie in [0, 1]."""
+
+
+class DigitsConfig(TaskBlock):
+    """``steps``: 64 = one pixel a step, 8 = one row of eight pixels a step."""
+
+    name: Literal["digits"]
+    steps: Literal[8, 64] = 64
+    augmentation: Augmentation = Augmentation()
+
+
+def check_data(config: DigitsConfig) -> None:
+    """Raise UserError if the data file is not installed; nothing is loaded."""
+    _file()
+
+
+def build(config: DigitsConfig) -> Task:
+    """Load the images: inputs (B, steps, 64 / steps) in [0, 1], one class of ten a row."""
+    raw = _file().read_bytes()
+    table = np.loadtxt(gzip.decompress(raw).decode().splitlines(), delimiter=",", dtype=np.float32)
+    images = table[:, :64].reshape(-1, 8, 8) / 16
+    labels = table[:, 64].astype(np.int32)
+    test = len(images) - TEST_ROWS
+    first = {"train": 0, "validation": test - VALIDATION_ROWS, "test": test}
+    last = {"train": test - VALIDATION_ROWS, "validation": test, "test": len(images)}
+
+    def batch(images: np.ndarray, labels: np.ndarray) -> Batch:
+        inputs = np.ascontiguousarray(images.reshape(len(images), config.steps, -1))
+        return Batch(inputs, labels, np.ones(len(labels), np.float32))
+
+    def train_batch(seed: int, step: int, batch_size: int) -> Batch:
+        rows = _epoch_rows(seed, step, batch_size, last["train"])
+        rng = np.random.default_rng((seed, step, _AUGMENT))
+        return batch(_augment(images[rows], config.augmentation, rng), labels[rows])
+
+    def split_batches(split: str, batch_size: int) -> Iterator[Batch]:
+        rows = slice(first[split], last[split])
+        return cut(batch(images[rows], labels[rows]), batch_size)
+
+    return Task(
+        name="digits",
+        inputs=Vectors(64 // config.steps),
+        outputs=10,
+        per_step=False,
+        loss="cross_entropy",
+        metrics=("accuracy", "nll"),
+        floor={"accuracy": 0.856},
+        floor_note=(
+            "linear classifier on summaries of the rows (mean, sd, first, middle and last), same split; "
+            "logistic regression on all 64 pixels at once reaches 0.900"
+        ),
+        train_batch=train_batch,
+        split_batches=split_batches,
+        class_names=tuple("0123456789"),
+        facts={
+            "sha256": hashlib.sha256(raw).hexdigest(),
+            "train_rows": last["train"],
+            "validation_rows": VALIDATION_ROWS,
+            "test_rows": TEST_ROWS,
+        },
+    )
+
+
+def _file() -> Path:
+    # The package is found, not imported: importing scikit-learn takes a second and is not needed to read a table.
+    spec = importlib.util.find_spec("sklearn")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder, "datasets", "data", "digits.csv.gz")
+        if path.is_file():
+            return path
+    problem = "which is not installed" if spec is None else "and the one installed lacks digits.csv.gz"
+    raise UserError(f'task.name: digits reads a file of scikit-learn, {problem}; run: pip install "scikit-learn>=1.5"')
+
+
+def _epoch_rows(seed: int, step: int, batch_size: int, count: int) -> np.ndarray:
+    """Rows of one step, when every pass over the ``count`` rows has its own order."""
+    start, stop = step * batch_size, (step + 1) * batch_size
+    epochs = range(start // count, (stop - 1) // count + 1)
+    orders = [np.random.default_rng((seed, epoch, _ORDER)).permutation(count) for epoch in epochs]
+    return np.concatenate(orders)[start - epochs[0] * count :][:batch_size]
+
+
+def _augment(images: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Change (B, 8, 8) images, each in its own way."""
+
+    def draw(bound: float, *shape: int) -> np.ndarray:
+        return rng.uniform(-bound, bound, (len(images), *shape))
+
+    if augmentation.shift or augmentation.rotation or augmentation.stretch:
+        angle = np.deg2rad(draw(augmentation.rotation))
+        turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=-1).reshape(-1, 2, 2)
+        images = _warp(images, turn / (1 + draw(augmentation.stretch, 2, 1)), draw(augmentation.shift, 2))
+    images = images * (1 + draw(augmentation.ink, 1, 1))
+    if augmentation.noise:
+        images = images + augmentation.noise * rng.standard_normal(images.shape)
+    return images.astype(np.float32)
+
+
+def _warp(images: np.ndarray, matrices: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Pixel p of a new image is the old one at ``matrix @ (p - middle) + middle - shift``, between pixels bilinear."""
+    rows = np.arange(len(images))[:, None]
+    pixels = np.indices((8, 8)).reshape(2, 64)
+    places = np.moveaxis(matrices @ (pixels - 3.5) + 3.5 - shifts[:, :, None], 1, 0)
+    # A blank border stands for all that lies outside; places move by one to count from its corner.
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
+    places = np.clip(places + 1, 0, 9)
+    corner = np.minimum(places.astype(int), 8)
+    down, right = places - corner
+    top, left = corner
+    upper = (1 - right) * padded[rows, top, left] + right * padded[rows, top, left + 1]
+    lower = (1 - right) * padded[rows, top + 1, left] + right * padded[rows, top + 1, left + 1]
+    return ((1 - down) * upper + down * lower).reshape(-1, 8, 8)

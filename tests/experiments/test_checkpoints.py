@@ -1,0 +1,124 @@
+import json
+import os
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.checkpoints import CheckpointWriter, restore, saved_steps
+from experiments.errors import UserError
+
+
+class State(NamedTuple):
+    params: Any
+    step: jax.Array
+    nothing: Any = None
+    empty: tuple[()] = ()
+
+
+def state(step, width=5):
+    params = {"w": jnp.arange(3 * width, dtype=jnp.float32).reshape(3, width) + step, "b": jnp.ones(2, jnp.bfloat16)}
+    return State({"layer_0": params}, jnp.int32(step))
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """Checkpoints of steps 2, 4 and 6, of which two are kept."""
+    with CheckpointWriter(tmp_path / "checkpoints", keep=2) as writer:
+        for step in (2, 4, 6):
+            writer.save(step, state(step), seconds=step / 2)
+    return tmp_path / "checkpoints"
+
+
+def refusal(directory, step, like):
+    with pytest.raises(UserError) as caught:
+        restore(directory, step, like)
+    (message,) = caught.value.messages
+    return message
+
+
+def test_restores_to_the_bit(directory):
+    like = jax.eval_shape(lambda: state(0))
+    restored, seconds = restore(directory, 6, like)
+    assert jax.tree.structure(restored) == jax.tree.structure(state(6))
+    for ours, original in zip(jax.tree.leaves(restored), jax.tree.leaves(state(6)), strict=True):
+        assert isinstance(ours, jax.Array)
+        assert ours.dtype == original.dtype
+        np.testing.assert_array_equal(ours, original)
+    assert seconds == 3.0
+
+
+def test_keeps_the_latest(directory):
+    assert saved_steps(directory) == [4, 6]
+    with CheckpointWriter(directory, keep=2) as writer:
+        writer.save(6, state(99), seconds=0.0)
+        writer.save(8, state(8), seconds=4.0)
+    assert saved_steps(directory) == [6, 8]
+    assert restore(directory, 6, state(0))[0].step == 6
+
+
+def test_no_directory_has_no_steps(tmp_path):
+    assert saved_steps(tmp_path / "nowhere") == []
+
+
+def test_half_written_folders_do_not_count_and_go(directory):
+    half = directory / "8.orbax-checkpoint-tmp"
+    half.mkdir()
+    (half / "data").touch()
+    assert saved_steps(directory) == [4, 6]
+    with CheckpointWriter(directory, keep=2):
+        pass
+    assert not half.exists()
+    assert saved_steps(directory) == [4, 6]
+
+
+def largest(folder):
+    return max((file for file in folder.rglob("*") if file.is_file()), key=lambda file: file.stat().st_size)
+
+
+def truncate(folder):
+    os.truncate(largest(folder), largest(folder).stat().st_size // 2)
+
+
+def flip_a_byte(folder):
+    data = bytearray(largest(folder).read_bytes())
+    data[len(data) // 2] ^= 1
+    largest(folder).write_bytes(data)
+
+
+def lose_a_file(folder):
+    largest(folder).unlink()
+
+
+def break_the_checksums(folder):
+    (folder / "checksums.json").write_text("{")
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_byte, lose_a_file, break_the_checksums])
+def test_damage_is_named_with_the_way_out_and_nothing_else_is_printed(directory, damage, capfd):
+    damage(directory / "6")
+    before = {file: file.stat().st_mtime_ns for file in directory.rglob("*")}
+    message = refusal(directory, 6, state(0))
+    assert message.startswith(f"{directory / '6'}: a damaged checkpoint (")
+    assert message.endswith("delete this folder to fall back to step 4")
+    assert {file: file.stat().st_mtime_ns for file in directory.rglob("*")} == before
+    assert capfd.readouterr() == ("", "")
+    assert restore(directory, 4, state(0))[0].step == 4
+
+
+def test_the_only_checkpoint_damaged(directory):
+    flip_a_byte(directory / "4")
+    assert refusal(directory, 4, state(0)).endswith("delete this folder to begin again at step 0")
+
+
+def test_other_shapes_are_refused(directory):
+    assert "other shapes" in refusal(directory, 6, state(0, width=4))
+
+
+def test_a_run_killed_before_the_checksums_were_written_is_restored(directory):
+    checksums = directory / "6" / "checksums.json"
+    assert len(json.loads(checksums.read_text())) > 3
+    checksums.unlink()
+    assert restore(directory, 6, state(0))[0].step == 6

@@ -1,0 +1,200 @@
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from experiments import cli, metrics_log
+
+TINY = """
+task: {name: copy, length: 2, symbols: 3, delay: 1, validation_rows: 20, test_rows: 30}
+model: {features: 6}
+training: {steps: 60, batch_size: 4, log_every: 5, eval_every: 20}
+checkpoint: {every: 10}
+"""
+
+CHECKOUT = Path(cli.__file__).parents[1]
+
+# Every mistake in one process, because the start of one takes seconds; jax must not have been imported in the end.
+BAD_INPUT = """
+import importlib.util, json, os, sys
+from experiments import cli
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name: None if name == "sklearn" else find_spec(name)
+codes = [cli.main(arguments) for arguments in json.loads(sys.argv[1])]
+print(json.dumps({"codes": codes, "jax": "jax" in sys.modules, "files": sorted(os.listdir())}))
+"""
+
+
+def start(script, *arguments, directory, cache=""):
+    command = [sys.executable, "-W", "error", "-c", script, *arguments]
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "JAX_COMPILATION_CACHE_DIR": cache}
+    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=directory, env=environment, **pipes)
+
+
+def test_bad_input_is_told_in_a_line_each_before_jax_is_imported_and_nothing_is_written(tmp_path):
+    files = {"tiny.yaml": TINY, "broken.yaml": "task: [", "digits.yaml": "task: {name: digits}"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "not_ours").mkdir()
+    (tmp_path / "not_ours" / "file").touch()
+    cases = {
+        "no such file": ["train", "nowhere.yaml"],
+        "broken.yaml:": ["train", "broken.yaml"],
+        "unknown key": ["train", "tiny.yaml", "model.featurs=3"],
+        "expected an integer > 0, got -1": ["train", "tiny.yaml", "--run-dir", "run", "training.steps=-1"],
+        "expected a number": ["config", "tiny.yaml", "optimizer.learning_rate=fast"],
+        "expected one of adding": ["train", "tiny.yaml", "task.name=speech"],
+        "pip install": ["train", "digits.yaml"],
+        "has no config.yaml": ["train", "tiny.yaml", "--run-dir", "not_ours"],
+        "no such run directory": ["eval", "run"],
+        "not a run directory": ["plot", "not_ours"],
+        "no run in or below it": ["report", "not_ours"],
+    }
+    process = start(BAD_INPUT, json.dumps(list(cases.values())), directory=tmp_path)
+    out, errors = process.communicate(timeout=120)
+    result = json.loads(out)
+    assert result["codes"] == [2] * len(cases)
+    assert not result["jax"]
+    assert result["files"] == sorted([*files, "not_ours"])
+    lines = errors.splitlines()
+    assert len(lines) == len(cases)
+    for expected, line in zip(cases, lines, strict=True):
+        assert expected in line
+
+
+def test_arguments_that_are_none_of_ours(capsys):
+    for arguments in ([], ["trian"], ["train"], ["train", "x.yaml", "--rundir", "y"], ["eval", "run", "seed=3"]):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(arguments)
+        assert caught.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, compile_once):
+    """The directory in which ``train tiny.yaml`` was run to its end."""
+    directory = tmp_path_factory.mktemp("trained")
+    (directory / "tiny.yaml").write_text(TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(directory)
+        assert cli.main(["train", "tiny.yaml"]) == 0
+    return directory
+
+
+@pytest.fixture
+def run_directory(trained, monkeypatch):
+    """The run directory of ``trained``, relative to the working directory."""
+    monkeypatch.chdir(trained)
+    (directory,) = Path("runs/tiny").iterdir()
+    return directory
+
+
+def modification_times(directory):
+    return {path: path.stat().st_mtime_ns for path in directory.rglob("*")}
+
+
+def test_train_leaves_a_run_directory(run_directory):
+    expected = [
+        "checkpoints",
+        "command.txt",
+        "config.yaml",
+        "environment.json",
+        "metrics.jsonl",
+        "plots",
+        "summary.json",
+    ]
+    assert sorted(path.name for path in run_directory.iterdir() if path.name != ".lock") == [*expected, "tensorboard"]
+    assert (run_directory / "command.txt").read_text() == "python -m experiments train tiny.yaml\n"
+    assert list((run_directory / "tensorboard").iterdir())
+    assert json.loads((run_directory / "summary.json").read_text())["parameters_from"] == "final"
+
+
+def test_train_again_says_that_it_is_complete_and_touches_nothing(run_directory, capsys):
+    before = modification_times(run_directory)
+    assert cli.main(["train", "tiny.yaml"]) == 0
+    out = capsys.readouterr().out
+    assert "already complete" in out
+    assert "accuracy" in out
+    assert modification_times(run_directory) == before
+
+
+def test_eval_prints_the_metrics_of_the_summary_and_writes_nothing(run_directory, capsys):
+    before = modification_times(run_directory)
+    summary = json.loads((run_directory / "summary.json").read_text())
+    for split in ("test", "validation"):
+        assert cli.main(["eval", str(run_directory), "--split", split]) == 0
+        out = capsys.readouterr().out
+        assert "final parameters at step 60 of 60" in out
+        assert f"{summary[split]['accuracy']:.4g}" in out
+        assert f"{summary[split]['nll_per_step']:.4g}" in out
+    assert modification_times(run_directory) == before
+
+
+def test_plot_names_what_it_drew(run_directory, capsys):
+    assert cli.main(["plot", str(run_directory)]) == 0
+    drawn = capsys.readouterr().out.splitlines()
+    assert drawn == [str(run_directory / "plots" / name) for name in ("learning_curve.png", "optimisation.png")]
+
+
+def test_report_on_a_directory_of_runs(run_directory, capsys, tmp_path):
+    assert cli.main(["report", "runs", "--markdown"]) == 0
+    assert "| tiny | - | 1 |" in capsys.readouterr().out
+    assert cli.main(["report", "runs", "--plot", str(tmp_path / "comparison.png")]) == 0
+    assert (tmp_path / "comparison.png").stat().st_size > 5000
+    assert "floor of copy" in capsys.readouterr().out
+
+
+def test_config_prints_yaml_that_repeats_it_and_where_it_would_run(run_directory, capsys):
+    assert cli.main(["config", "tiny.yaml"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0] == f"# {run_directory}"
+    assert yaml.safe_load(out) == yaml.safe_load((run_directory / "config.yaml").read_text())
+
+
+def test_overrides_may_stand_behind_options(run_directory, capsys):
+    arguments = ["train", "tiny.yaml", "seed=0", "--run-dir", str(run_directory), "training.steps=61"]
+    assert cli.main(arguments) == 2
+    assert "training.steps: 60 in" in capsys.readouterr().err
+
+
+def test_a_run_that_diverges_exits_with_1_and_advice(run_directory, tmp_path, capsys):
+    arguments = ["train", "tiny.yaml", "--run-dir", str(tmp_path / "run"), "optimizer.name=sgd"]
+    assert cli.main([*arguments, "optimizer.learning_rate=1e30"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "diverged at step 1: the update made parameters too large for float32" in line
+    assert "optimizer.learning_rate" in line
+
+
+SLOW_TRAINING = """
+import sys, time
+from experiments import cli
+from experiments.experiment import Experiment
+train_batch = Experiment.train_batch
+def slowly(self, step):
+    time.sleep(0.02)
+    return train_batch(self, step)
+Experiment.train_batch = slowly
+cli.main(["train", "tiny.yaml", "--run-dir", sys.argv[1]])
+"""
+
+
+def test_a_run_killed_by_sigkill_resumes_to_the_same_bytes(run_directory, tmp_path, capsys, compile_once):
+    process = start(SLOW_TRAINING, str(tmp_path / "run"), directory=Path.cwd(), cache=compile_once)
+    log = tmp_path / "run" / "metrics.jsonl"
+    # Somewhere in the second half: when exactly is left to the scheduler.
+    while process.poll() is None and not (log.exists() and len(metrics_log.read(log)) >= 7):
+        time.sleep(0.003)
+    process.kill()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == -9, errors
+    assert not (tmp_path / "run" / "summary.json").exists()
+    assert cli.main(["train", "tiny.yaml", "--run-dir", str(tmp_path / "run")]) == 0
+    assert "resuming after step" in capsys.readouterr().out
+    assert log.read_bytes() == (run_directory / "metrics.jsonl").read_bytes()

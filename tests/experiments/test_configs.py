@@ -1,0 +1,75 @@
+"""The shipped configs: each says what it does and how to run it, and trains."""
+
+import functools
+import itertools
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import config, losses
+from experiments.experiment import assemble
+
+FOLDER = Path(__file__).parents[2] / "configs"
+PATHS = sorted(FOLDER.glob("*.yaml"))
+every_config = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+
+
+def test_the_configs_asked_for_are_there():
+    assert {"quickstart", "chars", "adding", "copy", "digits"} <= {path.stem for path in PATHS}
+
+
+@every_config
+def test_a_config_opens_with_what_it_does_and_the_command(path):
+    lines = path.read_text().splitlines()
+    header = list(itertools.takewhile(lambda line: line.startswith("#"), lines))
+    assert len(header) >= 4
+    assert any(f"python -m experiments train configs/{path.name}" in line for line in header)
+    assert any("2 CPU cores" in line for line in header)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The experiment of a config, as it is but for its size."""
+
+    @functools.cache
+    def shrunk(path):
+        assemble(config.load(path))
+        sizes = ["training.batch_size=2", "training.eval_batch_size=4", "model.features=8", "model.num_layers=1"]
+        return assemble(config.load(path, sizes))
+
+    return shrunk
+
+
+@every_config
+def test_a_config_trains(small, path):
+    """Two steps change the parameters, and the first loss is that of a model that knows nothing yet."""
+    experiment = small(path)
+    state = experiment.initial_state()
+    step = jax.jit(experiment.step_function())
+    before = jax.tree.map(np.asarray, state.params)
+    first = step(state, experiment.train_batch(1))
+    second = step(first, experiment.train_batch(2))
+    assert int(second.step) == 2
+    assert int(second.divergence.step) == 0
+    ignorant = np.log(experiment.task.outputs) if experiment.task.loss == "cross_entropy" else 1.0
+    assert 0.2 * ignorant < float(first.loss_sum) < 2 * ignorant
+    moved = jax.tree.leaves(jax.tree.map(lambda old, new: bool((old != new).any()), before, second.params))
+    assert sum(moved) > len(moved) / 2
+
+
+@every_config
+def test_the_test_split_of_a_config_gives_every_metric(small, path):
+    experiment = small(path)
+    params = experiment.model.init(jax.random.key(0), experiment.train_batch(1).inputs[:1])
+
+    @jax.jit
+    def sums(params, batch):
+        outputs = experiment.model.apply(params, batch.inputs, batch.seq_lengths)
+        return losses.sums(experiment.task.loss, outputs, batch.targets, batch.weights)
+
+    summed = sums(params, next(experiment.task.split_batches("test", experiment.config.training.eval_batch_size)))
+    metrics = losses.metrics(experiment.task.metrics, summed)
+    assert tuple(metrics) == experiment.task.metrics
+    assert np.isfinite(list(metrics.values())).all()

@@ -1,0 +1,146 @@
+import subprocess
+import sys
+
+import pytest
+
+from experiments import config as configs
+from experiments.errors import UserError
+from experiments.run_directory import RunDirectory, default_path, find_runs, write_json, write_whole
+
+CONFIG = configs.check({"task": {"name": "copy"}})
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """A run that was started."""
+    run = RunDirectory(tmp_path / "run")
+    run.path.mkdir()
+    run.create(CONFIG, "train it")
+    return run
+
+
+def refusal(directory, config=CONFIG):
+    before = sorted(directory.path.rglob("*")) if directory.path.is_dir() else None
+    with pytest.raises(UserError) as caught:
+        directory.inspect(config)
+    assert (sorted(directory.path.rglob("*")) if directory.path.is_dir() else None) == before
+    return caught.value.messages
+
+
+def test_a_directory_that_is_absent_or_empty_is_new_and_stays_so(tmp_path):
+    assert RunDirectory(tmp_path / "absent").inspect(CONFIG) == "new"
+    assert not (tmp_path / "absent").exists()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / ".lock").touch()
+    assert RunDirectory(tmp_path / "empty").inspect(CONFIG) == "new"
+
+
+def test_a_started_run_is_unfinished_and_keeps_its_first_files(directory):
+    assert directory.inspect(CONFIG) == "unfinished"
+    assert directory.read_config() == CONFIG
+    directory.create(CONFIG, "another command")
+    assert directory.command.read_text() == "train it\n"
+
+
+@pytest.mark.parametrize(("status", "state"), [("complete", "complete"), ("interrupted", "unfinished")])
+def test_the_summary_says_how_it_ended(directory, status, state):
+    write_json(directory.summary, {"status": status})
+    assert directory.inspect(CONFIG) == state
+
+
+def test_a_diverged_run_is_not_repeated(directory):
+    write_json(directory.summary, {"status": "diverged", "diverged_at_step": 37})
+    (line,) = refusal(directory)
+    assert "diverged at step 37" in line
+    assert "smaller optimizer.learning_rate" in line
+
+
+def test_files_that_are_not_a_run_are_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    (line,) = refusal(RunDirectory(tmp_path))
+    assert "has no config.yaml" in line
+    assert "--run-dir" in line
+    assert "thesis.tex" in line
+
+
+def test_a_file_in_the_place_of_a_directory(tmp_path):
+    (tmp_path / "file").touch()
+    assert refusal(RunDirectory(tmp_path / "file")) == [
+        f"{tmp_path / 'file'}: is a file; choose another directory with --run-dir"
+    ]
+
+
+def test_another_config_is_refused_field_by_field(directory):
+    changed = configs.check({"task": {"name": "copy"}, "model": {"features": 3, "cell": "rnn"}})
+    lines = refusal(directory, changed)
+    assert lines[0] == f"{directory}: holds a run of another config; choose another directory with --run-dir"
+    assert f"model.features: 128 in {directory.config}, 3 now" in lines
+    assert f'model.cell.name: "gru" in {directory.config}, "rnn" now' in lines
+    assert f"model.cell.reset_after: true in {directory.config}, null now" in lines
+
+
+@pytest.mark.parametrize("text", ["", "task: [", "task: {name: copy}\nfuture_key: 3\n"])
+def test_a_damaged_config_is_named(directory, text):
+    directory.config.write_text(text)
+    assert all(line.startswith(f"{directory.config}: damaged, or of another version: ") for line in refusal(directory))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"status": "compl'])
+def test_a_damaged_summary_is_named_with_the_way_out(directory, text):
+    directory.summary.write_text(text)
+    (line,) = refusal(directory)
+    assert line.startswith(f"{directory.summary}: damaged")
+    assert "delete it" in line
+
+
+def test_two_processes_cannot_train_in_one_directory(directory):
+    hold = "import sys; from experiments.run_directory import RunDirectory\nwith RunDirectory(sys.argv[1]).lock():"
+    script = f"{hold}\n print('held', flush=True)\n sys.stdin.read()"
+    command = [sys.executable, "-c", script, str(directory)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match="another process is training here"), directory.lock():
+            pass
+        other.kill()
+    with directory.lock():
+        pass
+
+
+def test_a_place_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    run = RunDirectory(tmp_path / "file" / "run")
+    with pytest.raises(UserError, match=r"cannot be made: Not a directory; .*--run-dir"), run.lock():
+        pass
+
+
+def test_writing_leaves_no_partial_file_and_no_nan(tmp_path):
+    write_whole(tmp_path / "a", "one")
+    write_whole(tmp_path / "a", "two")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() == "two"
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a", {"loss": float("nan")})
+    assert (tmp_path / "a").read_text() == "two"
+
+
+def test_default_path_is_the_name_and_the_hash_of_the_config():
+    path = default_path(CONFIG, "quickstart")
+    assert path.parts == ("runs", "quickstart", configs.fingerprint(CONFIG))
+
+
+def test_find_runs_looks_below_and_names_what_holds_none(directory, tmp_path):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "config.yaml").write_text("- not a run\n")
+    assert [run.path for run in find_runs([tmp_path, directory.path])] == [directory.path]
+    with pytest.raises(UserError, match="no run in or below it"):
+        find_runs([tmp_path / "configs"])
+    with pytest.raises(UserError, match="no such directory"):
+        find_runs([tmp_path / "nowhere"])
+
+
+def test_run_directories_without_config_are_named(tmp_path):
+    with pytest.raises(UserError, match="no such run directory"):
+        RunDirectory(tmp_path / "nowhere").read_config()
+    with pytest.raises(UserError, match="not a run directory"):
+        RunDirectory(tmp_path).read_config()
+    assert RunDirectory(tmp_path).read_summary() is None
