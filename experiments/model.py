@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, Any, Literal
 
 import flax.linen as nn
-import gru_jax.linen
 import jax
 import jax.numpy as jnp
 
 import gru_jax
+import gru_jax.linen
 from experiments.errors import UserError
 from experiments.tasks import Task, Tokens, Vectors
 

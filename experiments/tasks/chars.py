@@ -21,8 +21,8 @@ from experiments.tasks.task import Batch, Task, TaskBlock, Tokens, cut
 _TRAIN = 1
 _STREAM = 4096
 """Characters of one stream when a split is evaluated: long, so that few of them lack context."""
-_STEPS_AT_ONCE = 2**16
-"""At most this many characters in one evaluation batch, to bound its memory (103 symbols: 27 MB of logits)."""
+_LOGITS_AT_ONCE = 2**23
+"""At most so many logits in one evaluation batch (if it has more than one stream), to bound its memory: 34 MB."""
 _REPEAT = 64
 """Length of the passages that ``facts`` looks up in the training part."""
 
@@ -66,7 +66,7 @@ def build(config: CharsConfig) -> Task:
 
     def split_batches(split: str, batch_size: int) -> Iterator[Batch]:
         rows = _streams(held_out[split])
-        return cut(rows, min(batch_size, max(1, _STEPS_AT_ONCE // rows.inputs.shape[1])))
+        return cut(rows, min(batch_size, max(1, _LOGITS_AT_ONCE // (rows.inputs.shape[1] * len(alphabet)))))
 
     return Task(
         name="chars",
@@ -136,11 +136,18 @@ def _order_1_floor(train: np.ndarray, held_out: np.ndarray, vocabulary: int) -> 
     """Bits per character and accuracy of P(next | this), smoothed with one count of the order-0 distribution."""
     order_0 = np.bincount(train, minlength=vocabulary) + 1.0
     order_0 /= order_0.sum()
-    pairs = np.bincount(train[:-1] * vocabulary + train[1:], minlength=vocabulary**2).reshape(vocabulary, vocabulary)
-    order_1 = (pairs + order_0) / (pairs.sum(axis=1, keepdims=True) + 1)
-    bits = -np.log2(order_1[held_out[:-1], held_out[1:]])
-    hits = order_1.argmax(axis=1)[held_out[:-1]] == held_out[1:]
-    return {"bits_per_char": float(bits.mean()), "accuracy": float(hits.mean())}
+    # Only the pairs that occur are kept: a table of all of them would not fit in memory for a large alphabet.
+    pairs, counts = np.unique(train[:-1].astype(np.int64) * vocabulary + train[1:], return_counts=True)
+    this, following = held_out[:-1].astype(np.int64), held_out[1:]
+    sought = this * vocabulary + following
+    place = np.minimum(np.searchsorted(pairs, sought), len(pairs) - 1)
+    count = np.where(pairs[place] == sought, counts[place], 0)
+    followed = np.bincount(train[:-1], minlength=vocabulary)
+    bits = -np.log2((count + order_0[following]) / (followed[this] + 1))
+    likeliest = np.full(vocabulary, order_0.argmax())
+    rising = pairs[np.argsort(counts, kind="stable")]
+    likeliest[rising // vocabulary] = rising % vocabulary
+    return {"bits_per_char": float(bits.mean()), "accuracy": float((likeliest[this] == following).mean())}
 
 
 def _repeated(train: str, test: str) -> float:
