@@ -7,6 +7,7 @@ import jax
 from gru_jax._backends.backend import Backend
 from gru_jax._backends.scan import scan
 from gru_jax._cells.cell import Cell
+from gru_jax._scan_checks import check_cell
 
 BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (scan,)}
 
@@ -29,7 +30,7 @@ def choose(name: Any, cell: Cell, platform: str) -> Backend:
     Raises:
       ValueError: for an unknown name, or a backend that was asked for by name and cannot serve the cell.
     """
-    if name == "auto":
+    if isinstance(name, str) and name == "auto":
         rows = (row for row in TABLE if row.cell in ("*", cell.name) and row.platform in ("*", platform))
         return next(b for b in (BACKENDS[row.backend] for row in rows) if not b.refuses(cell))
     if not isinstance(name, str) or name not in BACKENDS:
@@ -59,4 +60,5 @@ def backend_for(cell: Cell, backend: str = "auto", platform: str | None = None) 
       >>> gru_jax.backend_for(gru_jax.lstm())
       'scan'
     """
+    check_cell(cell)
     return choose(backend, cell, platform or jax.default_backend()).name

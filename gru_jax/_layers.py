@@ -118,16 +118,16 @@ def scan_layers(
       ((5, 4, 32), (4, 16))
     """
     check_cell(cell)
-    _check_nesting("params", params)
-    _check_nesting("carry", carry, like=params)
-    _check_nesting("reset_carry", reset_carry, like=params)
-    if scan_options.get("reverse") and any(len(layer) > 1 for layer in params):
+    check_nesting("params", params)
+    if check_flag("reverse", scan_options.get("reverse", False)) and any(len(layer) > 1 for layer in params):
         raise ValueError(
             "reverse: expected False with two directions, got True; both are run already: flip xs, or drop reverse."
         )
     rate, key = check_dropout(dropout_rate, dropout_key)
-    _, xs = check_inputs(cell, "xs", xs, params[0][0], leading=("T",))
-    _check_states(cell, params, xs, carry=carry, reset_carry=reset_carry)
+    _, xs = check_inputs(cell, "xs", xs, params[0][0], axes=("T", "*B"))
+    batch = xs.shape[1 : xs.ndim - len(cell.input_shape(params[0][0]))]
+    check_states(cell, params, "carry", carry, batch)
+    check_states(cell, params, "reset_carry", reset_carry, batch, broadcast=True)
 
     final = []
     for layer, directions in enumerate(params):
@@ -135,6 +135,7 @@ def scan_layers(
             xs = _dropout(jax.random.fold_in(key, layer), rate, xs)
         results = []
         for direction, p in enumerate(directions):
+            _check_reads(cell, p, xs, layer, direction)
             start, restored = (None if tree is None else tree[layer][direction] for tree in (carry, reset_carry))
             backward: dict[str, Any] = {"reverse": True} if direction else {}
             results.append(scan(cell, p, xs, start, reset_carry=restored, **(scan_options | backward)))
@@ -164,14 +165,12 @@ def _dropout(key: jax.Array, rate: float, xs: jax.Array) -> jax.Array:
     return jnp.where(kept, xs / (1 - rate), 0)
 
 
-def _check_nesting(name: str, tree: Any, like: Any = None) -> None:
+def check_nesting(name: str, tree: Any, like: Any = None) -> None:
     """Sequences of sequences of the right lengths; a NamedTuple is a cell's own and no layer."""
-    if like is not None and tree is None:
-        return
     if not _is_list(tree) or not tree or not all(_is_list(row) and len(row) in (1, 2) for row in tree):
         raise TypeError(
             f"{name}: expected {name}[layer][direction], a tuple of layers of one or two directions, "
-            f"got {type(tree).__name__}; for one layer and direction write (({name},),), or use gru_jax.scan."
+            f"got {type(tree).__name__}; for one layer and direction write (({name},),)."
         )
     if like is not None and [len(row) for row in tree] != [len(row) for row in like]:
         raise ValueError(
@@ -180,15 +179,30 @@ def _check_nesting(name: str, tree: Any, like: Any = None) -> None:
         )
 
 
+def check_states(
+    cell: Cell, params: Any, name: str, states: Any, batch: Sequence[int], *, broadcast: bool = False
+) -> None:
+    """Check carries nested like params, here where a message can say which layer and direction is wrong."""
+    if states is None:
+        return
+    check_nesting(name, states, like=params)
+    for layer, row in enumerate(states):
+        for direction, state in enumerate(row):
+            path = f"{name}[{layer}][{direction}]"
+            check_carry(cell, path, state, params[layer][direction], batch, broadcast=broadcast)
+
+
+def _check_reads(cell: Cell, params: Any, xs: jax.Array, layer: int, direction: int) -> None:
+    """A layer reads what the one below it writes; its second direction what the first reads."""
+    widths = cell.input_shape(params)
+    found = xs.shape[xs.ndim - len(widths) :]
+    if any(want is not None and want != have for want, have in zip(widths, found, strict=True)):
+        source = f"layer {layer - 1} writes" if layer else "the other direction reads"
+        raise ValueError(
+            f"params[{layer}][{direction}]: expected a layer for inputs of width {found[-1]}, which {source}, "
+            f"got one for {widths[-1]}; make the whole stack with init_layers."
+        )
+
+
 def _is_list(tree: Any) -> bool:
     return isinstance(tree, tuple | list) and not hasattr(tree, "_fields")
-
-
-def _check_states(cell: Cell, params: Any, xs: jax.Array, **states: Any) -> None:
-    """Check nested carries where their names can say which layer and direction is wrong."""
-    batch = xs.shape[1 : xs.ndim - len(cell.input_shape(params[0][0]))]
-    for name, tree in states.items():
-        for layer, row in enumerate(tree or ()):
-            for direction, state in enumerate(row):
-                path = f"{name}[{layer}][{direction}]"
-                check_carry(cell, path, state, params[layer][direction], batch, broadcast=name == "reset_carry")

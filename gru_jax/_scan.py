@@ -53,15 +53,19 @@ def scan(
 
     One row of the batch means:
 
-        for t in range(T):                       # from T-1 down with reverse=True
-            if not mask[t]:                      # or t >= seq_lengths
-                ys[t] = 0
-                continue
-            if resets[t]:                        # with reverse=True: a sequence ended at the step run next
+        steps = [t for t in range(T) if mask[t]]             # or t < seq_lengths
+        for t in reversed(steps) if reverse else steps:
+            starts = resets[t] if not reverse else resets[s] # s: the step run before t, if there is one
+            if starts:
                 carry = reset_carry
-            carry, ys[t] = cell(params, carry, xs[t])
+            carry, ys[t] = cell(params, carry, xs[t])        # all other ys are 0
 
-    Padding does not exist: no value, gradient, NaN or reset in it reaches anything. No gradient crosses a reset.
+    Padding does not exist: no value, gradient, NaN or reset in it reaches anything. No gradient crosses a reset; a
+    NaN before one reaches no value after it, but does reach the gradients of params, as it would if the sequences
+    were run apart and their gradients added.
+
+    Cutting xs and threading the carry gives the same as the whole. In reverse, a reset at the first step of the later
+    piece lies on the cut: there the earlier piece starts from `reset_carry`, not from the later piece's carry.
 
     Args:
       cell: what `gru_jax.gru()` and its kind return.
@@ -69,6 +73,7 @@ def scan(
       xs: inputs `(T, *B, I)`, any float dtype; float64 only with float64 params. Matrix products run in this dtype and
         accumulate in float32 (float64 for float64).
       carry: the initial state, leaves `(*B, H)` in float32 (float64 for float64 params); None: `cell.carry`, zeros.
+        Under `jax.shard_map` or on a mesh of explicit axes pass one, sharded as the batch is.
       seq_lengths: int `(*B,)`: row b is `xs[:seq_lengths[b]]` and the rest is padding.
       mask: bool `(T, *B)`, False = padding, anywhere; not together with `seq_lengths`.
       resets: bool `(T, *B)`, True = a new sequence starts at step t: the carry is reset before step t.
@@ -99,7 +104,7 @@ def scan(
       ((7, 2, 5), True, True)
     """
     check_cell(cell)
-    params, xs = check_inputs(cell, "xs", xs, params, leading=("T",))
+    params, xs = check_inputs(cell, "xs", xs, params, axes=("T", "*B"))
     steps, batch = xs.shape[0], xs.shape[1 : xs.ndim - len(cell.input_shape(params))]
     if carry is not None:
         carry = check_carry(cell, "carry", carry, params, batch)
@@ -111,7 +116,8 @@ def scan(
             "fold the lengths into the mask: mask & (jnp.arange(T)[:, None] < seq_lengths)."
         )
     plan = Plan(
-        cell=cell,
+        # How params begin is not part of what is compiled.
+        cell=cell.replace(init=None),
         backend=choose(backend, cell, jax.default_backend()),
         reverse=check_flag("reverse", reverse),
         unroll=check_positive("unroll", unroll, remedy="1 runs one step at a time"),
@@ -194,6 +200,8 @@ def _chunked(run: Callable[[Any, Any], tuple[Any, jax.Array]], carry: Any, steps
         return run(carry, steps)
     chunk = jax.checkpoint(run)
     chunks, rest = divmod(total, plan.remat)
+    if not chunks:
+        return chunk(carry, steps)
     first, last = (rest, total) if plan.reverse else (0, total - rest)
     whole = jax.tree.map(lambda s: s[first:last].reshape(chunks, plan.remat, *s.shape[1:]), steps)
     carry, ys = lax.scan(chunk, carry, whole, reverse=plan.reverse)

@@ -15,12 +15,21 @@ def check_cell(cell: Any) -> None:
     """A `Cell`, not the function that makes one."""
     if not isinstance(cell, Cell):
         raise TypeError(f"cell: expected a gru_jax.Cell, got {cell!r}; call the maker: gru_jax.gru().")
+    try:
+        hash(cell)
+    except TypeError as error:
+        raise TypeError(
+            f"cell: expected hashable fields, since a cell is fixed when it is compiled; {error}; "
+            "make its options a NamedTuple or another immutable value."
+        ) from None
 
 
 def check_lengths(seq_lengths: Any, steps: int, batch: tuple[int, ...]) -> jax.Array | None:
     """Integers `(*B,)`, within 0..T where the values are known."""
     if seq_lengths is None:
         return None
+    # Taken before it becomes a JAX array, which inside jit has no known values.
+    known = None if isinstance(seq_lengths, jax.core.Tracer) else seq_lengths
     lengths = check_array("seq_lengths", seq_lengths)
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise TypeError(f"seq_lengths: expected integers, got {lengths.dtype}; cast with .astype(jnp.int32).")
@@ -29,8 +38,8 @@ def check_lengths(seq_lengths: Any, steps: int, batch: tuple[int, ...]) -> jax.A
             f"seq_lengths: expected shape {batch}, one length for each row of the batch, got {lengths.shape}; "
             "for padding elsewhere than at the end pass mask."
         )
-    if not isinstance(lengths, jax.core.Tracer) and lengths.is_fully_addressable and lengths.size:
-        known = np.asarray(lengths)
+    if known is not None and lengths.size and getattr(known, "is_fully_addressable", True):
+        known = np.asarray(known)
         least, most = int(known.min()), int(known.max())
         if least < 0 or most > steps:
             raise ValueError(

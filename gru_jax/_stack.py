@@ -4,21 +4,15 @@ Batch-major in, time-major through `scan_layers`, batch-major out; params as dic
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gru_jax._cells.cell import Cell
-from gru_jax._cells.checks import check_array, check_dtype, check_flag
-from gru_jax._layers import DIRECTIONS, scan_layers
-
-
-@functools.cache
-def params_type(cell: Cell) -> type:
-    """The NamedTuple that the cell's `init` returns."""
-    return type(jax.eval_shape(lambda: cell.init(jax.random.key(0), 1, 1)))
+from gru_jax._cells.checks import check_array, check_dtype, check_flag, check_inputs
+from gru_jax._layers import DIRECTIONS, check_states, scan_layers
 
 
 def as_dict(params: Any) -> dict[str, jax.Array]:
@@ -31,9 +25,32 @@ def as_dict(params: Any) -> dict[str, jax.Array]:
     return dict(params._asdict())
 
 
-def as_params(cell: Cell, leaves: Mapping[str, jax.Array]) -> Any:
-    """A cell's params from their names."""
-    return params_type(cell)(**leaves)
+@functools.lru_cache(maxsize=256)
+def params_type(cell: Cell, in_features: int, features: int) -> Any:
+    """The NamedTuple that the cell's `init` returns."""
+    return type(jax.eval_shape(lambda: cell.init(jax.random.key(0), in_features, features)))
+
+
+def as_params(kind: Any, leaves: Mapping[str, jax.Array]) -> Any:
+    """A cell's params, of the NamedTuple `kind`, from their names."""
+    check_names("params", leaves, kind._fields)
+    return kind(**leaves)
+
+
+def check_names(name: str, found: Mapping[str, Any], wanted: Iterable[str]) -> None:
+    """The same names, in any order: parameters of another layout or cell are refused, not half used."""
+    if set(found) != set(wanted):
+        raise ValueError(
+            f"{name}: expected {', '.join(sorted(wanted))}, got {', '.join(sorted(found))}; "
+            "load parameters of a module with the same cell and directions."
+        )
+
+
+def stored_width(cell: Cell, leaves: Mapping[str, jax.Array], features: int) -> int:
+    """The input width that stored params of one layer were made for."""
+    # Their NamedTuple does not depend on the width, which is what is asked for; some cells want it to divide features.
+    width = cell.input_shape(as_params(params_type(cell, features, features), leaves))[-1]
+    return features if width is None else width
 
 
 def direction_names(bidirectional: bool) -> tuple[str, ...]:
@@ -62,15 +79,16 @@ def run_stack(
     **options: Any,
 ) -> tuple[Any, jax.Array]:
     """`scan_layers` on `(*B, T, I)`, or on `(T, *B, I)` with `time_major`; mask and resets follow the layout of xs."""
+    axes = ("T", "*B") if check_flag("time_major", time_major) else ("*B", "T")
     xs = cast_inputs("xs", xs, dtype)
-    if check_flag("time_major", time_major):
-        return scan_layers(cell, params, xs, initial_carry, mask=mask, resets=resets, **options)
-    feature_axes = len(cell.input_shape(params[0][0]))
-    if xs.ndim < 1 + feature_axes:
-        raise ValueError(f"xs: expected shape (*B, T, I), got {xs.shape}; add the missing axes, for example xs[None].")
-    axis = xs.ndim - feature_axes - 1
-    mask, resets = (_time_first(name, m, xs.shape[: axis + 1]) for name, m in (("mask", mask), ("resets", resets)))
-    carry, ys = scan_layers(cell, params, jnp.moveaxis(xs, axis, 0), initial_carry, mask=mask, resets=resets, **options)
+    check_inputs(cell, "xs", xs, params[0][0], axes=axes)
+    lead = xs.shape[: xs.ndim - len(cell.input_shape(params[0][0]))]
+    axis = 0 if time_major else len(lead) - 1
+    check_states(cell, params, "initial_carry", initial_carry, lead[:axis] + lead[axis + 1 :])
+    if not time_major:
+        mask, resets = (_time_first(name, m, lead) for name, m in (("mask", mask), ("resets", resets)))
+    xs = jnp.moveaxis(xs, axis, 0)
+    carry, ys = scan_layers(cell, params, xs, initial_carry, mask=mask, resets=resets, **options)
     return carry, jnp.moveaxis(ys, 0, axis)
 
 

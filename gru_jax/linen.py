@@ -8,10 +8,20 @@ import jax
 import jax.numpy as jnp
 
 from gru_jax._cells.cell import Cell
-from gru_jax._cells.checks import check_array, check_positive
+from gru_jax._cells.checks import check_array, check_flag, check_positive
 from gru_jax._cells.gru import gru
-from gru_jax._layers import layer_widths
-from gru_jax._stack import as_dict, as_params, cast_inputs, direction_names, run_stack
+from gru_jax._layers import check_dropout, layer_widths
+from gru_jax._scan_checks import check_cell
+from gru_jax._stack import (
+    as_dict,
+    as_params,
+    cast_inputs,
+    check_names,
+    direction_names,
+    params_type,
+    run_stack,
+    stored_width,
+)
 
 __all__ = ["GRU", "GRUCell"]
 
@@ -86,10 +96,13 @@ class GRU(nn.Module):
         Raises:
           TypeError, ValueError: naming the argument that does not fit; see `gru_jax.scan`.
         """
+        check_cell(self.cell)
         params = self._params(self._in_features(xs))
         if deterministic is None:
-            deterministic = bool(self.deterministic)
-        dropout = bool(self.dropout_rate) and not deterministic and len(params) > 1
+            deterministic = self.deterministic
+        deterministic = deterministic is not None and check_flag("deterministic", deterministic)
+        check_dropout(self.dropout_rate, jax.random.key(0))
+        dropout = self.dropout_rate > 0 and not deterministic and len(params) > 1
         return run_stack(
             self.cell,
             params,
@@ -112,9 +125,9 @@ class GRU(nn.Module):
     def _in_features(self, xs: Any) -> int:
         # Stored params tell it too; taken from them, a wrong xs meets our own message and not Flax's on its params.
         if self.has_variable("params", "layer_0"):
-            stored = nn.meta.unbox(self.get_variable("params", "layer_0"))["forward"]
-            (width,) = self.cell.input_shape(as_params(self.cell, stored))
-            return width or 1
+            stored = nn.meta.unbox(self.get_variable("params", "layer_0"))
+            check_names("params['layer_0']", stored, direction_names(self.bidirectional))
+            return stored_width(self.cell, stored["forward"], layer_widths(self.features, self.num_layers)[0])
         return (check_array("xs", xs).shape or (1,))[-1]
 
     def _params(self, in_features: int) -> tuple[tuple[Any, ...], ...]:
@@ -130,7 +143,9 @@ class GRU(nn.Module):
                 }
 
             leaves = self.param(f"layer_{layer}", init)
-            layers.append(tuple(as_params(self.cell, leaves[name]) for name in directions))
+            check_names(f"params['layer_{layer}']", leaves, directions)
+            kind = params_type(self.cell, in_features, width)
+            layers.append(tuple(as_params(kind, leaves[name]) for name in directions))
             in_features = len(directions) * width
         return tuple(layers)
 
@@ -140,7 +155,7 @@ class GRUCell(nn.RNNCellBase):
 
     Attributes:
       features: H, the width of the state.
-      cell: `gru_jax.gru()`, or any other.
+      cell: `gru_jax.gru()`, or any other; initialisers and the like are options of the cell.
       dtype: the float dtype to compute in; None: the dtype of the inputs.
       param_dtype: the dtype of the parameters.
 
@@ -171,17 +186,24 @@ class GRUCell(nn.RNNCellBase):
         Raises:
           TypeError, ValueError: naming the argument that does not fit.
         """
+        check_cell(self.cell)
         inputs = cast_inputs("inputs", inputs, self.dtype)
-        shapes = jax.eval_shape(lambda: self._init(jax.random.key(0), inputs))
-        leaves = {
-            name: self.param(name, lambda key, name=name: as_dict(self._init(key, inputs))[name])
-            for name in as_dict(shapes)
-        }
-        return self.cell(as_params(self.cell, leaves), carry, inputs)
+        width = (inputs.shape or (1,))[-1]
+        if self.is_initializing():
+            made = self.cell.init(self.make_rng("params"), width, self.features, self.param_dtype)
+        else:
+            # Flax wants to see the shapes once more; the stored width lets a wrong input meet our own message.
+            stored = nn.meta.unbox(self.variables.get("params", {}))
+            width = stored_width(self.cell, stored, self.features) if stored else width
+            shapes = jax.eval_shape(lambda: self.cell.init(jax.random.key(0), width, self.features, self.param_dtype))
+            made = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        leaves = {name: self.param(name, lambda _, value=value: value) for name, value in as_dict(made).items()}
+        return self.cell(as_params(type(made), leaves), carry, inputs)
 
     @nn.nowrap
     def initialize_carry(self, rng: jax.Array, input_shape: tuple[int, ...]) -> Any:
         """The zero carry for inputs of `input_shape`, `(*B, I)`; `rng` is not used, Flax passes it."""
+        check_cell(self.cell)
         features = check_positive("features", self.features, remedy="pass the width of the state")
         params = jax.eval_shape(lambda: self.cell.init(jax.random.key(0), input_shape[-1], features, self.param_dtype))
         return self.cell.carry(params, batch_shape=tuple(input_shape[: -self.num_feature_axes]))
@@ -190,7 +212,3 @@ class GRUCell(nn.RNNCellBase):
     def num_feature_axes(self) -> int:
         """How many trailing axes of the inputs are features."""
         return 1
-
-    def _init(self, key: jax.Array, inputs: jax.Array) -> Any:
-        width = check_array("inputs", inputs).shape[-1] if inputs.ndim else 1
-        return self.cell.init(key, width, self.features, self.param_dtype)

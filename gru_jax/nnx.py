@@ -8,11 +8,19 @@ import jax.numpy as jnp
 from flax import nnx
 
 from gru_jax._cells.cell import Cell
+from gru_jax._cells.checks import check_flag
 from gru_jax._cells.gru import gru
 from gru_jax._layers import check_dropout, init_layers, layer_widths
+from gru_jax._scan_checks import check_cell
 from gru_jax._stack import as_dict, as_params, cast_inputs, direction_names, run_stack
 
 __all__ = ["GRU", "GRUCell"]
+
+
+def check_rngs(rngs: Any) -> None:
+    """An `nnx.Rngs`."""
+    if not isinstance(rngs, nnx.Rngs):
+        raise TypeError(f"rngs: expected an nnx.Rngs, got {rngs!r}; make one with nnx.Rngs(0).")
 
 
 class GRU(nnx.Module):
@@ -78,6 +86,7 @@ class GRU(nnx.Module):
         self.remat = remat
         self.precision = precision
         self.backend = backend
+        check_rngs(rngs)
         params = init_layers(
             cell, rngs.params(), in_features, self.features, bidirectional=bidirectional, dtype=param_dtype
         )
@@ -87,6 +96,7 @@ class GRU(nnx.Module):
                 for name, p in zip(direction_names(bidirectional), directions, strict=True)
             }
             setattr(self, f"layer_{layer}", nnx.Dict(leaves))
+        self.params_type = type(params[0][0])
         check_dropout(dropout_rate, jax.random.key(0))
         dropout = dropout_rate > 0 and len(params) > 1
         self.rngs = rngs.dropout.fork() if dropout else nnx.data(None)
@@ -96,7 +106,7 @@ class GRU(nnx.Module):
         """`params[layer][direction]`, as `gru_jax.scan_layers` takes it."""
         return tuple(
             tuple(
-                as_params(self.cell, {leaf: value[...] for leaf, value in direction.items()})
+                as_params(self.params_type, {leaf: value[...] for leaf, value in direction.items()})
                 for direction in (getattr(self, f"layer_{layer}")[name] for name in direction_names(self.bidirectional))
             )
             for layer in range(len(self.features))
@@ -136,7 +146,10 @@ class GRU(nnx.Module):
         """
         if deterministic is None:
             deterministic = self.deterministic
-        dropout = bool(self.dropout_rate) and not deterministic and len(self.features) > 1
+        deterministic = check_flag("deterministic", deterministic)
+        dropout = self.dropout_rate > 0 and not deterministic and len(self.features) > 1
+        if rngs is not None:
+            check_rngs(rngs)
         stream: Any = rngs.dropout if rngs is not None and dropout else self.rngs
         return run_stack(
             self.cell,
@@ -164,7 +177,7 @@ class GRUCell(nnx.RNNCellBase):
     Args:
       in_features: I, the width of one input.
       hidden_features: H, the width of the state.
-      cell: `gru_jax.gru()`, or any other.
+      cell: `gru_jax.gru()`, or any other; initialisers and the like are options of the cell.
       dtype: the float dtype to compute in; None: the dtype of the inputs.
       param_dtype: the dtype of the parameters.
       rngs: the random stream "params".
@@ -195,14 +208,17 @@ class GRUCell(nnx.RNNCellBase):
         self.cell = cell
         self.dtype = dtype
         self.param_dtype = param_dtype
-        for name, value in as_dict(cell.init(rngs.params(), in_features, hidden_features, param_dtype)).items():
+        check_cell(cell)
+        check_rngs(rngs)
+        params = cell.init(rngs.params(), in_features, hidden_features, param_dtype)
+        for name, value in as_dict(params).items():
             setattr(self, name, nnx.Param(value))
-        self.names = tuple(as_dict(cell.init(jax.random.key(0), 1, 1)))
+        self.params_type: Any = type(params)
 
     @property
     def params(self) -> Any:
         """The cell's params, as `gru_jax.scan` takes them."""
-        return as_params(self.cell, {name: getattr(self, name)[...] for name in self.names})
+        return as_params(self.params_type, {name: getattr(self, name)[...] for name in self.params_type._fields})
 
     def __call__(self, carry: Any, inputs: jax.Array) -> tuple[Any, jax.Array]:
         """Take one step.

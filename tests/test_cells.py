@@ -1,5 +1,7 @@
 """Each cell's single step against the equations, in float64 and float32, and how cells behave as values."""
 
+import copy
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,6 +90,44 @@ def test_a_record_of_own_functions_is_a_cell():
         assert_close(ys[t, 1], h, atol=1e-6)
     assert_close(carry[1], h, atol=1e-6)
     assert not np.any(ys[4:, 1])
+
+
+def test_a_cell_is_a_function_to_jax(case):
+    """jit, checkpoint, eval_shape and vmap take the cell itself, as an RL loop would write it."""
+    params, carry, x = (
+        case.params(dtype=np.float32),
+        case.carry((5,), dtype=np.float32),
+        case.xs((5,), dtype=np.float32),
+    )
+    expected = case.cell(params, carry, x)
+    assert_close(jax.jit(case.cell)(params, carry, x), expected, atol=1e-6)
+    assert_close(jax.checkpoint(case.cell)(params, carry, x), expected, atol=1e-6)
+    assert_close(jax.vmap(case.cell, (None, 0, 0))(params, carry, x), expected, atol=1e-6)
+    assert jax.eval_shape(case.cell, params, carry, x)[1].shape == (5, H)
+    assert copy.deepcopy(case.cell) == case.cell
+
+
+def test_a_cell_of_ones_own_may_carry_and_own_what_is_no_float():
+    """A step counter beside the state, and a table of indices among the params."""
+    cell = gru_jax.Cell(
+        name="counter",
+        init=lambda key, in_features, features, dtype=jnp.float32: {"order": jnp.array([1, 0])},
+        carry=lambda params, batch_shape=(): {
+            "h": jnp.zeros((*batch_shape, I)),
+            "t": jnp.zeros(batch_shape, jnp.int32),
+        },
+        project=lambda params, x: x[..., params["order"]],
+        step=lambda params, c, x: ({"h": c["h"] + x, "t": c["t"] + 1}, c["h"] + x),
+    )
+    xs, lengths = np.random.default_rng(0).normal(size=(6, 2, I)).astype(np.float32), np.array([6, 2])
+    params = cell.init(jax.random.key(0), I, I)
+    carry, _ = gru_jax.scan(cell, params, xs[:3], seq_lengths=np.minimum(lengths, 3))
+    carry, ys = gru_jax.scan(cell, params, xs[3:], carry, seq_lengths=np.maximum(lengths - 3, 0))
+    assert np.array_equal(carry["t"], lengths)
+    assert_close(carry["h"][0], xs[:, 0, ::-1].sum(0), atol=1e-5)
+    assert_close(ys[:, 0], np.cumsum(xs[:, 0, ::-1], 0)[3:], atol=1e-5)
+    with pytest.raises(TypeError, match=r"carry\['t'\]: expected int32, got float32"):
+        gru_jax.scan(cell, params, xs, carry | {"t": np.zeros(2, np.float32)})
 
 
 def test_carry_has_the_shape_and_dtype_of_the_state(case, x64):

@@ -3,6 +3,7 @@
 import hypothesis
 import hypothesis.strategies as st
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -65,6 +66,24 @@ def test_a_row_of_length_zero_returns_its_initial_carry_to_the_bit(case):
         final, ys = case.scan(params, xs, carry, seq_lengths=np.zeros(B, np.int32), reverse=reverse)
         assert_close(final, carry)
         assert not np.any(ys)
+
+
+@pytest.mark.parametrize("garbage", [np.nan, np.inf])
+def test_a_bad_state_beside_padding_reaches_no_gradient(case, garbage):
+    """Row 0 is padding first and starts anew at its first step; row 1 has length 0; both begin from a bad state."""
+    params, xs = case.params(dtype=np.float32), case.xs((T, 2), dtype=np.float32)
+    mask = np.array([[0, 1, 1, 1, 1], [0] * 5], bool).T
+    resets = np.eye(T, 2, -1, bool)
+
+    def loss(params, xs, carry, mask, resets):
+        return jnp.sum(case.scan(params, xs, carry, mask=mask, resets=resets)[1])
+
+    bad = jax.tree.map(lambda leaf: np.full_like(leaf, garbage), case.carry((2,), dtype=np.float32))
+    value, gradients = jax.value_and_grad(loss, argnums=(0, 1, 2))(params, xs, bad, mask, resets)
+    good = jax.tree.map(np.zeros_like, bad)
+    expected_value, expected = jax.value_and_grad(loss, argnums=(0, 1, 2))(params, xs, good, mask, resets)
+    assert_close((value, gradients[:2]), (expected_value, expected[:2]), atol=1e-6)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradients[2]))
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32])

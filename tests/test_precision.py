@@ -33,19 +33,10 @@ def test_half_precision_inputs(case, dtype, params_dtype):
 def test_matrix_products_take_half_and_accumulate_in_float32(case, dtype):
     params = jax.tree.map(jnp.asarray, case.params(dtype=np.float32))
     text = str(jax.make_jaxpr(lambda p, x: case.scan(p, x))(params, jnp.ones((T, B, 2), dtype)))
-    products = [line for line in text.splitlines() if "dot_general" in line]
     name = {"bfloat16": "bf16", "float16": "f16"}[jnp.dtype(dtype).name]
-    assert products
+    assert text.count("dot_general[") >= 1
     assert text.count("preferred_element_type=float32") == text.count("dot_general[")
     assert f"{name}[{T},{B},2]" in text
-
-
-def test_float32_accumulation_is_worth_it():
-    """4096 products of 1 and 2^-13: a bfloat16 sum would stop growing at 2^-5, the float32 sum is exact."""
-    cell = gru_jax.rnn(kernel_init=jax.nn.initializers.ones, recurrent_init=jax.nn.initializers.zeros)
-    params = cell.init(jax.random.key(0), 4096, 1)
-    _, y = cell(params, cell.carry(params), jnp.full((4096,), 2.0**-13, jnp.bfloat16))
-    assert float(y[0]) == pytest.approx(np.tanh(0.5), abs=2e-3)
 
 
 @pytest.mark.parametrize("dtype", HALF)

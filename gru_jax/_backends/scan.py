@@ -37,7 +37,9 @@ def run(
         projected, valid, restart = now
         if restart is not None:
             carry = select(restart, reset_carry, carry)
-        new, y = cell.step(params, carry, projected)
+        # Padding is run on a zero state: with a NaN in the row's own, 0 * NaN would reach the weights' gradients.
+        seen = carry if valid is None else select(valid, carry, jax.tree.map(jnp.zeros_like, carry))
+        new, y = cell.step(params, seen, projected)
         if valid is not None:
             new = select(valid, new, carry)
             y = select(valid, y, jnp.zeros_like(y))

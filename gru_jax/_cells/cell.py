@@ -1,7 +1,8 @@
 """What a recurrent cell is: a hashable record of pure functions."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +16,13 @@ def _any_width(params: Any) -> tuple[int | None, ...]:
     return (None,)
 
 
-class Cell(NamedTuple):
+# Not a NamedTuple: jax.jit and jax.checkpoint keep weak references to what they are given, and a tuple takes none.
+@dataclasses.dataclass(frozen=True)
+class Cell:
     """A recurrent cell: pure functions over params, and nothing else.
 
-    `gru`, `lstm`, `rnn` and `min_gru` make cells; a record of your own functions is a cell too. Two cells
-    made with the same options are the same object, so a cell can be a static argument of `jax.jit`.
+    `gru`, `lstm`, `rnn` and `min_gru` make cells; a record of your own functions is a cell too. Two cells made with
+    the same options, initialisers included, are the same object, so a cell can be a static argument of `jax.jit`.
 
     Attributes:
       name: what the cell is called in tables and messages.
@@ -31,10 +34,11 @@ class Cell(NamedTuple):
       step: `step(params, carry, projected) -> (carry, y)`, the rest of one step.
       input_shape: `input_shape(params) -> (I,)`, the feature axes of one input, `None` for a free size; raises for
         params that are not this cell's.
-      options: which of its equations this cell computes, for backends and converters.
+      options: which of its equations this cell computes, for backends and converters; hashable.
 
     `project` and `step` multiply in the dtype of the weights they get and add in the carry's; calling the cell, or
-    `gru_jax.scan`, casts the weights to the dtype of x first, and y back to it.
+    `gru_jax.scan`, casts the weights to the dtype of x first, and y back to it. Padded steps are run too, on x = 0 and
+    a zero carry, and what comes out is thrown away: values and derivatives have to be finite there.
 
     Example:
       >>> import gru_jax, jax, jax.numpy as jnp
@@ -72,3 +76,15 @@ class Cell(NamedTuple):
         params = compute_params(params, x.dtype)
         carry, y = self.step(params, carry, self.project(params, x))
         return carry, jnp.astype(y, x.dtype)
+
+    def replace(self, **fields: Any) -> Self:
+        """The same cell with some of its fields replaced."""
+        return dataclasses.replace(self, **fields)
+
+    def __copy__(self) -> Self:
+        """Itself: nothing in it can change, and equal cells share compiled programs."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Itself."""
+        return self

@@ -3,6 +3,7 @@
 Every message gives the argument, what was expected, what came, and the way out.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +36,8 @@ def check_flag(name: str, value: Any) -> bool:
 def check_dtype(name: str, dtype: Any) -> jnp.dtype:
     """A real float dtype."""
     try:
-        found = jnp.dtype(dtype)
+        # NumPy takes None for float64.
+        found = None if dtype is None else jnp.dtype(dtype)
     except TypeError:
         found = None
     if found is None or not jnp.issubdtype(found, jnp.floating):
@@ -54,6 +56,8 @@ def check_array(name: str, value: Any) -> jax.Array:
         raise TypeError(
             f"{name}: expected an array, got {type(value).__name__}; convert it with jnp.asarray(...) first."
         )
+    if isinstance(value, np.ndarray) and value.dtype.kind in "OSUVmM":
+        raise TypeError(f"{name}: expected an array of numbers, got dtype {value.dtype}; convert it to one first.")
     return jnp.asarray(value)
 
 
@@ -101,26 +105,34 @@ def check_key(name: str, key: Any) -> None:
         jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) or key.dtype == jnp.uint32
     ):
         raise TypeError(f"{name}: expected a random key, got {key!r}; make one with jax.random.key(0).")
+    shape = key.shape if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) else key.shape[:-1]
+    if shape:
+        raise ValueError(
+            f"{name}: expected one random key, got an array of keys of shape {shape}; pass one of them, {name}[0]."
+        )
 
 
 def check_batch_shape(value: Any) -> tuple[int, ...]:
-    """A tuple of sizes."""
-    if not isinstance(value, tuple | list) or not all(isinstance(n, int | np.integer) and n >= 0 for n in value):
+    """A tuple of sizes, symbolic ones of jax.export included."""
+    sizes = (int, np.integer)
+    if not isinstance(value, tuple | list) or not all(
+        n >= 0 if isinstance(n, sizes) else not isinstance(n, bool | float | str | None) for n in value
+    ):
         raise TypeError(f"batch_shape: expected a tuple of sizes, got {value!r}; for one batch axis pass (4,).")
     return tuple(value)
 
 
-def check_inputs(cell: Any, name: str, x: Any, params: Any, *, leading: Sequence[str]) -> tuple[Any, jax.Array]:
-    """Check an input `(leading..., *B, features...)` against the cell and its params.
+def check_inputs(cell: Any, name: str, x: Any, params: Any, *, axes: Sequence[str]) -> tuple[Any, jax.Array]:
+    """Check an input, `axes` followed by its feature axes, against the cell and its params.
 
-    Returns the params and the input as JAX arrays.
+    `axes` are letters, such as ("T", "*B"), of which "*B" stands for any number. Returns both as JAX arrays.
     """
     widths = cell.input_shape(params)
     params = jax.tree.map(jnp.asarray, params)
     x = check_float_array(name, x)
-    letters = f"({', '.join([*leading, '*B', *(str(w) if w is not None else 'features' for w in widths)])})"
-    if x.ndim < len(leading) + len(widths):
-        raise ValueError(f"{name}: expected shape {letters}, got {x.shape}; add the missing axes, for example x[None].")
+    letters = f"({', '.join([*axes, *(str(w) if w is not None else 'features' for w in widths)])})"
+    if x.ndim < len(set(axes) - {"*B"}) + len(widths):
+        raise ValueError(f"{name}: expected shape {letters}, got {x.shape}; add the missing axes, for example {name}[None].")
     found = x.shape[x.ndim - len(widths) :]
     if any(want is not None and want != have for want, have in zip(widths, found, strict=True)):
         raise ValueError(
@@ -130,7 +142,7 @@ def check_inputs(cell: Any, name: str, x: Any, params: Any, *, leading: Sequence
             f"{', '.join(map(str, found))}."
         )
     for leaf in jax.tree.leaves(params):
-        if carry_dtype(leaf.dtype) != carry_dtype(x.dtype):
+        if jnp.issubdtype(leaf.dtype, jnp.floating) and carry_dtype(leaf.dtype) != carry_dtype(x.dtype):
             raise TypeError(
                 f"{name}: expected the precision of the params ({leaf.dtype}), got {x.dtype}; "
                 "float64 does not mix with narrower floats: "
@@ -144,7 +156,7 @@ def check_carry(cell: Any, name: str, carry: Any, params: Any, batch: Sequence[i
 
     Returns the carry as JAX arrays, broadcast to the whole batch.
     """
-    wanted = jax.eval_shape(lambda p: cell.carry(p, batch_shape=tuple(batch)), params)
+    wanted = _zero_carry(cell, batch, params)
     if jax.tree.structure(carry) != jax.tree.structure(wanted):
         raise TypeError(
             f"{name}: expected {_outline(wanted)} for the cell {cell.name!r}, got {_outline(carry)}; "
@@ -153,11 +165,11 @@ def check_carry(cell: Any, name: str, carry: Any, params: Any, batch: Sequence[i
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(wanted)]
     leaves = []
     for path, want, leaf in zip(paths, jax.tree.leaves(wanted), jax.tree.leaves(carry), strict=True):
-        leaf = check_float_array(f"{name}{path}", leaf)
+        leaf = check_array(f"{name}{path}", leaf)
         if leaf.dtype != want.dtype:
             raise TypeError(
-                f"{name}{path}: expected {want.dtype}, got {leaf.dtype}; the carry is float32 for all inputs but "
-                f"float64: cast it with .astype(jnp.{want.dtype})."
+                f"{name}{path}: expected {want.dtype}, got {leaf.dtype}; floats in a carry are float32 for all inputs "
+                f"but float64: cast it with .astype(jnp.{want.dtype})."
             )
         if leaf.shape != want.shape and not (broadcast and _broadcasts(leaf.shape, want.shape)):
             raise ValueError(
@@ -170,9 +182,21 @@ def check_carry(cell: Any, name: str, carry: Any, params: Any, batch: Sequence[i
 
 def check_call(cell: Any, params: Any, carry: Any, x: Any) -> tuple[Any, Any, jax.Array]:
     """Check the arguments of one step; returns them as JAX arrays."""
-    params, x = check_inputs(cell, "x", x, params, leading=())
+    params, x = check_inputs(cell, "x", x, params, axes=("*B",))
     carry = check_carry(cell, "carry", carry, params, x.shape[: x.ndim - len(cell.input_shape(params))])
     return params, carry, x
+
+
+def _zero_carry(cell: Any, batch: Sequence[int], params: Any) -> Any:
+    """Shapes and dtypes of the cell's zero carry, remembered: a loop of single steps asks each time."""
+    leaves, structure = jax.tree.flatten(params)
+    return _zero_carry_of(cell, tuple(batch), structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
+
+
+@functools.lru_cache(maxsize=256)
+def _zero_carry_of(cell: Any, batch: tuple[int, ...], structure: Any, leaves: tuple[Any, ...]) -> Any:
+    params = structure.unflatten(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in leaves)
+    return jax.eval_shape(lambda p: cell.carry(p, batch_shape=batch), params)
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:

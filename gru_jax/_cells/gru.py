@@ -1,6 +1,7 @@
 """The gated recurrent unit."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -41,7 +42,7 @@ SHAPES: dict[str, tuple[str, ...]] = {"w_i": ("I", "3H"), "w_h": ("H", "3H"), "b
 
 def check_update_gate(value: Any) -> None:
     """Only the two conventions there are."""
-    if value not in ("keep", "write"):
+    if not isinstance(value, str) or value not in ("keep", "write"):
         raise ValueError(
             f'update_gate: expected "keep" (z near 1 keeps the old state) or "write" (z near 1 writes the candidate), '
             f"got {value!r}; pass one of the two."
@@ -123,20 +124,31 @@ def _gru(
             b_h=b_h,
         )
 
-    step = _step_reset_after if options.reset_after else _step_reset_before
     return Cell(
         name="gru",
         init=init,
         carry=zero_carry,
         project=project,
-        step=functools.partial(step, options.update_gate),
+        step=_step(options),
         input_shape=_input_shape,
         options=options,
     )
 
 
+# Cached apart from the cell: cells that differ in how they begin share the compiled programs of their steps.
+@functools.cache
+def _step(options: GRUOptions) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    step = _step_reset_after if options.reset_after else _step_reset_before
+    return functools.partial(step, options.update_gate)
+
+
 def zero_carry(params: Any, batch_shape: tuple[int, ...] = ()) -> jax.Array:
     """h = 0, `(*batch_shape, H)`, for any params with a recurrent matrix `w_h (H, ...)`."""
+    if not hasattr(params, "w_h"):
+        raise TypeError(
+            f"params: expected the params of a recurrent layer, got {type(params).__name__}; "
+            "pass what this cell's init returned."
+        )
     return jnp.zeros((*check_batch_shape(batch_shape), params.w_h.shape[0]), carry_dtype(params.w_h.dtype))
 
 

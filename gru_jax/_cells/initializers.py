@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gru_jax._cells.checks import check_dtype, check_key, check_positive
+from gru_jax._cells.checks import check_dtype, check_float_array, check_key, check_positive
 from gru_jax._cells.precision import carry_dtype
 
 Initializer = Callable[..., jax.Array]
@@ -45,7 +45,7 @@ def per_gate(name: str, init: Initializer, key: jax.Array, shape: tuple[int, ...
     """One draw of `init(key, shape, dtype)` for each gate, side by side along the last axis."""
     # Half-precision draws are made in float32 first: QR, behind the orthogonal initialiser, has no half-precision form.
     wide = carry_dtype(dtype)
-    blocks = [jnp.asarray(init(gate_key, shape, wide)) for gate_key in jax.random.split(key, gates)]
+    blocks = [check_float_array(name, init(gate_key, shape, wide)) for gate_key in jax.random.split(key, gates)]
     for block in blocks:
         if block.shape != shape:
             raise ValueError(

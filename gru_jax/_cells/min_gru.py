@@ -88,11 +88,15 @@ def _min_gru(
         w_i = initializers.per_gate("kernel_init", kernel_init, k_i, (in_features, features), 2, dtype)
         return MinGRUParams(w_i=w_i, b_i=b_i)
 
-    step = functools.partial(_step, options.update_gate)
+    step = _step_keep if options.update_gate == "keep" else _step_write
     return Cell("min_gru", init, _zero_carry, project, step, _input_shape, options)
 
 
-def _zero_carry(params: MinGRUParams, batch_shape: tuple[int, ...] = ()) -> jax.Array:
+def _zero_carry(params: Any, batch_shape: tuple[int, ...] = ()) -> jax.Array:
+    if not isinstance(params, MinGRUParams):
+        raise TypeError(
+            f"params: expected MinGRUParams, got {type(params).__name__}; pass what this cell's init returned."
+        )
     return jnp.zeros((*check_batch_shape(batch_shape), params.w_i.shape[-1] // 2), carry_dtype(params.w_i.dtype))
 
 
@@ -101,7 +105,13 @@ def _input_shape(params: Any) -> tuple[int]:
     return (params.w_i.shape[0],)
 
 
-def _step(update_gate: str, params: MinGRUParams, h: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _step_keep(params: MinGRUParams, h: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
     a, n = jnp.split(g, 2, axis=-1)
-    h = update(update_gate, jax.nn.sigmoid(a), h, n)
+    h = update("keep", jax.nn.sigmoid(a), h, n)
+    return h, h
+
+
+def _step_write(params: MinGRUParams, h: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    a, n = jnp.split(g, 2, axis=-1)
+    h = update("write", jax.nn.sigmoid(a), h, n)
     return h, h

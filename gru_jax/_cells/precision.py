@@ -17,9 +17,18 @@ def carry_dtype(dtype: Any) -> jnp.dtype:
 
 
 def compute_params(params: Any, dtype: Any) -> Any:
-    """Params as a step on inputs of `dtype` uses them: matrices in `dtype`, vectors in the carry's dtype."""
+    """Params as a step on inputs of `dtype` uses them: matrices in `dtype`, vectors in the carry's dtype.
+
+    What is not a float, such as a table of indices, stays as it is.
+    """
     vectors = carry_dtype(dtype)
-    return jax.tree.map(lambda leaf: jnp.astype(leaf, dtype if leaf.ndim > 1 else vectors), params)
+
+    def cast(leaf: jax.Array) -> jax.Array:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return leaf
+        return jnp.astype(leaf, dtype if leaf.ndim > 1 else vectors)
+
+    return jax.tree.map(cast, params)
 
 
 def matmul(x: jax.Array, w: jax.Array) -> jax.Array:
