@@ -121,7 +121,8 @@ EQUATIONS = [
     ),
 ]
 
-CASES = [Case(name, cell, step, "scan") for name, cell, step in EQUATIONS]
+BACKENDS = ("scan",)
+CASES = [Case(name, cell, step, backend) for backend in BACKENDS for name, cell, step in EQUATIONS]
 
 
 def loose(carry):

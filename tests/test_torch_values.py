@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import gru_jax
-from tests.cases import relative_error
+from tests.cases import BACKENDS, relative_error
 
 RECORDED = np.load(pathlib.Path(__file__).parent / "recorded" / "torch_gru.npz")
 NAMES = sorted({key.split("/")[0] for key in RECORDED.files if "/" in key})
@@ -45,7 +45,7 @@ def states(get, prefix, layers, directions, cell):
     return tuple(tuple(pick(layer * directions + d) for d in range(directions)) for layer in range(layers))
 
 
-@pytest.mark.parametrize("backend", ["scan", "auto"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", NAMES)
 def test_torch_agrees(name, backend, x64):
     get, kind, layers, directions = load(name)
