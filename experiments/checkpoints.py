@@ -1,8 +1,8 @@
 """Checkpoints of the training state, written by orbax: the one file that knows it.
 
 A checkpoint is the folder ``checkpoints/<step>``; orbax writes it under another name and renames it when it is whole.
-Then ``checksums.json`` is put into it, of all its files. Orbax alone would let a flipped byte in an array pass, and
-answers a truncated file with pages of tracebacks from its threads.
+Before the next save, or at the end, ``checksums.json`` is put into it, of all its files: orbax answers a truncated file
+with pages of tracebacks from its threads.
 """
 
 import contextlib
@@ -102,7 +102,7 @@ def restore(directory: Path, step: int, like: Any) -> tuple[Any, float]:
             gc.collect()
     shapes = [leaf.shape for leaf in jax.tree.leaves(like)]
     if contents is not None and [np.shape(leaf) for leaf in jax.tree.leaves(contents["state"])] != shapes:
-        problem = "its arrays have other shapes than the config asks for"
+        raise UserError(f"{folder}: a checkpoint of another config or other data: its arrays have other shapes")
     if problem or contents is None:
         earlier = [other for other in saved_steps(directory) if other < step]
         remedy = f"fall back to step {earlier[-1]}" if earlier else "begin again at step 0"
@@ -120,7 +120,7 @@ def _checksums(folder: Path) -> dict[str, int]:
 
 
 def _damage(folder: Path) -> str:
-    """What differs from the checksums, or "". A run killed just after a save may have had no time to write them."""
+    """What differs from the checksums, or "". They are written with the next save: a killed run's last has none."""
     try:
         expected = json.loads((folder / _CHECKSUMS).read_text())
         found = _checksums(folder)

@@ -30,6 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for message in error.messages:
             print(message, file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        if not error.filename:
+            raise
+        print(f"{error.filename}: {error.strerror}; mend that, or choose another place", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return _INTERRUPTED
@@ -42,7 +47,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     if rest and ("overrides" not in options or any(argument.startswith("-") for argument in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
-        options.overrides += rest
+        options.overrides = [*options.overrides, *rest]
     return options
 
 
@@ -79,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file, see configs/")
     parser.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="e.g. seed=3 training.steps=500 model.cell=lstm"
+        "overrides", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. seed=3 training.steps=500 model.cell=lstm"
     )
 
 
@@ -110,7 +115,7 @@ def _train(options: argparse.Namespace, command: str) -> int:
     _print(console, f"summary {directory.summary}")
     if outcome.status == "diverged":
         last = outcome.summary["last_good_checkpoint"]
-        kept = f"the checkpoint of step {last} is kept" if last else "there was no checkpoint yet"
+        kept = f"the checkpoint of step {last} is kept" if last is not None else "there was no checkpoint yet"
         step, reason = outcome.summary["diverged_at_step"], outcome.summary["reason"]
         print(f"{directory}: diverged at step {step}: {reason}; {kept}; {ADVICE}", file=sys.stderr)
     return outcome.exit_code

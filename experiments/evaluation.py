@@ -90,14 +90,18 @@ def evaluate_checkpoint(
 ) -> tuple[int, str, dict[str, float], dict[str, float]]:
     """Evaluate the last checkpoint of a run on ``split``, writing nothing.
 
-    Returns its step, which parameters were used ("final" or "best"), the metrics, and the floor of the test split.
-    Raises UserError if there is no checkpoint, or the last one is damaged.
+    Returns the step that the parameters come from, which they are ("final" or "best"), the metrics, and the floor of
+    the test split. Raises UserError if there is no checkpoint, the last one is damaged, or the data is not the run's.
     """
     steps = saved_steps(directory.checkpoints)
     if not steps:
         raise UserError(f"{directory.checkpoints}: no checkpoint yet; train the run first")
     experiment = assemble(config)
+    directory.refuse_other_data(experiment.task.facts)
     like = jax.eval_shape(experiment.initial_state)
     state, _ = restore(directory.checkpoints, steps[-1], like)
+    if state.best is not None and not int(state.best.step):
+        raise UserError(f"{directory}: no validation yet, so no best parameters; train it on past its first eval_every")
     params, origin = experiment.parameters_to_report(state)
-    return steps[-1], origin, Evaluator(experiment)(params, split), dict(experiment.task.floor)
+    step = steps[-1] if state.best is None else int(state.best.step)
+    return step, origin, Evaluator(experiment)(params, split), dict(experiment.task.floor)

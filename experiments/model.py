@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 import gru_jax
 import gru_jax.linen
-from experiments.errors import UserError
 from experiments.tasks import Task, Tokens, Vectors
 
 if TYPE_CHECKING:
@@ -100,27 +99,13 @@ def build_cell(config: "CellConfig") -> gru_jax.Cell:
 
 
 def build_model(config: "ModelConfig", task: Task) -> SequenceModel:
-    """Build the model of ``config`` for ``task``; raise UserError where the two contradict each other."""
-    expected = ("every",) if task.per_step else ("last", "mean")
-    mistakes = []
-    if config.readout not in (None, *expected):
-        asks = "an output at every step" if task.per_step else "one output a sequence"
-        mistakes.append(
-            f"model.readout: task {task.name} asks for {asks}: expected {' or '.join(expected)}, got {config.readout}"
-        )
-    if config.bidirectional and task.predicts_inputs:
-        mistakes.append(
-            f"model.bidirectional: task {task.name} predicts its own later inputs, which a backward layer would read; "
-            "set it to false"
-        )
-    if mistakes:
-        raise UserError(mistakes)
+    """Build the model of ``config`` for ``task``; that the two suit each other, the config's schema has checked."""
     return SequenceModel(
         cell=build_cell(config.cell),
         features=config.features,
         inputs=task.inputs,
         outputs=task.outputs,
-        readout=config.readout or expected[0],
+        readout=config.readout or ("every" if task.per_step else "last"),
         num_layers=config.num_layers,
         bidirectional=config.bidirectional,
         dropout_rate=config.dropout_rate,

@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,11 +53,17 @@ class RunDirectory:
             return configs.load(self.config)
         except UserError as error:
             lines = [line.removeprefix(f"{self.config}: ") for line in error.messages]
-            raise UserError([f"{self.config}: damaged, or of another version: {line}" for line in lines]) from None
+            remedy = f"restore it, or delete {self} to run it again"
+            lines = [f"{self.config}: damaged, or of another version: {line}; {remedy}" for line in lines]
+            raise UserError(lines) from None
 
     def read_summary(self) -> dict[str, Any] | None:
         """What the end of the run left, or None if it has not ended; UserError if it was damaged."""
-        return self._read_json(self.summary, "delete it, and train goes on from the last checkpoint")
+        remedy = "delete it, and train goes on from the last checkpoint"
+        summary = self._read_json(self.summary, remedy)
+        if summary and summary.get("status") == "complete" and not {"test", "seconds", "steps"} <= summary.keys():
+            raise UserError(f"{self.summary}: damaged (complete, but without its results); {remedy}")
+        return summary
 
     def read_environment(self) -> dict[str, Any] | None:
         """What the run was started on, or None if it did not come so far; UserError if it was damaged."""
@@ -74,6 +80,16 @@ class RunDirectory:
             raise UserError(f"{path}: damaged (not a mapping); {remedy}")
         return values
 
+    def refuse_other_data(self, facts: Mapping[str, Any]) -> None:
+        """UserError if the run was started on data with another hash than these facts of its task have."""
+        data = (self.read_environment() or {}).get("data", {})
+        before, now = data.get("sha256") if isinstance(data, dict) else None, facts.get("sha256")
+        if before is not None and before != now:
+            raise UserError(
+                f"{self}: was started on other data (sha256 {str(before)[:10]}... then, {str(now)[:10]}... now); bring "
+                f"that data back ({self.environment} names the versions it came with), or train in another --run-dir"
+            )
+
     def inspect(self, config: Config) -> Status:
         """Say whether ``config`` may be trained here, and how; UserError, with the way out, if it may not."""
         if self.path.exists() and not self.path.is_dir():
@@ -81,6 +97,7 @@ class RunDirectory:
         found = self._found()
         if not found:
             return "new"
+        self._refuse_wrong_kinds()
         if self.config.name not in found:
             raise UserError(
                 f"{self}: has no config.yaml, so it is not a run, or one that lost it; delete or move it, or choose "
@@ -94,6 +111,14 @@ class RunDirectory:
                 f"(another config gets a directory of its own), or delete {self} to repeat it"
             )
         return "complete" if summary.get("status") == "complete" else "unfinished"
+
+    def _refuse_wrong_kinds(self) -> None:
+        folders = (self.tensorboard, self.checkpoints, self.plots)
+        files = (self.config, self.command, self.environment, self.metrics, self.sample, self.summary)
+        for path in (*folders, *files):
+            if path.exists() and path.is_dir() != (path in folders):
+                kind = "directory" if path in folders else "file"
+                raise UserError(f"{path}: expected a {kind}; move it away, or choose another directory with --run-dir")
 
     def _found(self) -> list[str]:
         """What is there, apart from hidden files: the lock, and what a rename was to bring to its place."""
@@ -177,6 +202,8 @@ def find_runs(paths: list[Path]) -> list[RunDirectory]:
 
 
 def _is_run(config_file: Path) -> bool:
+    if any((config_file.parent / name).exists() for name in ("command.txt", "metrics.jsonl", "checkpoints")):
+        return True
     try:
         values = yaml.safe_load(config_file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):

@@ -20,15 +20,23 @@ from pydantic import ValidationInfo as Info
 
 from experiments.tasks import TaskConfig
 
-PositiveInt = Annotated[int, Field(gt=0)]
+# Far above what anybody runs; above them only a slip of the finger, which would end in a failed allocation.
+Width = Annotated[int, Field(gt=0, le=2**16)]
+Rows = Annotated[int, Field(gt=0, le=2**20)]
+Layers = Annotated[int, Field(gt=0, le=2**8)]
+# Steps are counted in int32.
+Steps = Annotated[int, Field(gt=0, lt=2**31)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 def _features(value: Any) -> int | tuple[int, ...]:
     widths = value if isinstance(value, list | tuple) else (value,)
-    if not widths or any(isinstance(width, bool) or not isinstance(width, int) or width <= 0 for width in widths):
-        raise ValueError(f"expected an integer > 0 (or a list of them, one width a layer), got {value!r}")
+    if not widths or any(
+        isinstance(width, bool) or not isinstance(width, int) or not 0 < width <= 2**16 for width in widths
+    ):
+        shown = "null" if value is None else repr(value)
+        raise ValueError(f"expected an integer > 0 and <= {2**16} (or a list of them, one width a layer), got {shown}")
     return tuple(widths) if isinstance(value, list | tuple) else value
 
 
@@ -107,10 +115,10 @@ class ModelConfig(Block):
 
     cell: CellConfig = GRUCellConfig(name="gru")
     features: Features = 128
-    num_layers: PositiveInt = 1
+    num_layers: Layers = 1
     bidirectional: bool = False
     dropout_rate: Fraction = 0.0
-    input_features: PositiveInt | None = None
+    input_features: Width | None = None
     readout: Literal["last", "mean", "every"] | None = None
 
     @field_validator("num_layers")
@@ -157,19 +165,19 @@ class OptimizerConfig(Block):
 class TrainingConfig(Block):
     """How long to train, and how often to look; all intervals are in steps."""
 
-    steps: PositiveInt = 1000
-    batch_size: PositiveInt = 32
-    log_every: PositiveInt = 50
-    eval_every: PositiveInt = 500
-    eval_batch_size: PositiveInt = 128
+    steps: Steps = 1000
+    batch_size: Rows = 32
+    log_every: Steps = 50
+    eval_every: Steps = 500
+    eval_batch_size: Rows = 128
     keep_best: bool = False
 
 
 class CheckpointConfig(Block):
     """How often to save (in steps), and how many of the latest checkpoints stay."""
 
-    every: PositiveInt = 500
-    keep: PositiveInt = 2
+    every: Steps = 500
+    keep: Steps = 2
 
 
 class LoggingConfig(Block):
@@ -195,4 +203,20 @@ class Config(Block):
         warmup, steps = self.optimizer.warmup_steps, self.training.steps
         if warmup >= steps:
             raise ValueError(f"optimizer.warmup_steps: expected less than training.steps ({steps}), got {warmup}")
+        return self
+
+    @model_validator(mode="after")
+    def _the_model_suits_the_task(self) -> Self:
+        readout, task = self.model.readout, self.task
+        expected = ("every",) if task.per_step else ("last", "mean")
+        if readout not in (None, *expected):
+            asks = "an output at every step" if task.per_step else "one output a sequence"
+            raise ValueError(
+                f"model.readout: task {task.name} asks for {asks}: expected {' or '.join(expected)}, got {readout}"
+            )
+        if self.model.bidirectional and task.predicts_inputs:
+            raise ValueError(
+                f"model.bidirectional: task {task.name} predicts its own later inputs, which a backward layer would "
+                "read; set it to false"
+            )
         return self

@@ -59,8 +59,9 @@ def train(config: Config, name: str, directory: RunDirectory, command: str, cons
     facts = environment.describe(dict(experiment.task.facts))
     with directory.lock():
         # Again, now that nobody else is at work here.
-        directory.inspect(config)
-        _refuse_other_data(directory, facts["data"])
+        if directory.inspect(config) == "complete":
+            return Outcome("complete", 0, directory.read_summary() or {})
+        directory.refuse_other_data(experiment.task.facts)
         run = _Run(experiment, name, directory, console)
         run.restore()
         directory.create(config, command)
@@ -91,6 +92,8 @@ class _Run:
     def restore(self) -> None:
         """Take up the latest checkpoint, if there is one, and cut metrics.jsonl back to it."""
         steps = saved_steps(self.directory.checkpoints)
+        if not steps:
+            self._refuse_lost_checkpoints()
         if steps:
             self.start = steps[-1]
             self.state, self.seconds_before = restore(self.directory.checkpoints, self.start, self.state)
@@ -99,6 +102,17 @@ class _Run:
             origin = f"resuming after step {self.start}" if steps else "no checkpoint yet: starting again at step 0"
             rows = f"; {dropped} later row{'s' * (dropped != 1)} of metrics.jsonl dropped" if dropped else ""
             self.console.print(f"{origin}{rows}", highlight=False)
+
+    def _refuse_lost_checkpoints(self) -> None:
+        """A run that had come past a checkpoint is not begun again unasked: its rows are results."""
+        rows = metrics_log.read(self.directory.metrics) if self.directory.metrics.exists() else []
+        last = max((row["step"] for row in rows), default=0)
+        # The first checkpoint may have been at work when the process was killed; the second waits for it.
+        if last > 2 * self.config.checkpoint.every:
+            raise UserError(
+                f"{self.directory.checkpoints}: empty, though metrics.jsonl reaches step {last}; put the checkpoints "
+                f"back, or delete {self.directory} to begin again at step 0"
+            )
 
     def tell_start(self, facts: dict[str, Any]) -> None:
         """Print what is about to run, and record what it runs on."""
@@ -230,6 +244,7 @@ class _Run:
             "floor": dict(task.floor),
             "floor_note": task.floor_note,
         }
+        self.checkpoints.wait()
         if self.state.best is not None:
             summary["best_step"] = int(self.state.best.step)
         if confusion is not None:
@@ -247,6 +262,7 @@ class _Run:
         return text
 
     def _interrupted(self, exit_code: int) -> Outcome:
+        self.checkpoints.wait()
         summary = self._summary("interrupted", int(self.state.step))
         run_directory.write_json(self.directory.summary, summary)
         return Outcome("interrupted", exit_code, summary)
@@ -273,12 +289,3 @@ class _Run:
             "seconds": {"compile": round(compiling, 2), "run": round(self._run_seconds(), 2)},
             "parameters": count_parameters(self.state.params),
         }
-
-
-def _refuse_other_data(directory: RunDirectory, data: dict[str, Any]) -> None:
-    before = (directory.read_environment() or {}).get("data", {}).get("sha256")
-    if before is not None and before != data.get("sha256"):
-        raise UserError(
-            f"{directory}: was started on other data (sha256 {before[:10]}... then, {str(data.get('sha256'))[:10]}... "
-            f"now); {directory.environment} names the versions it came with, --run-dir another directory"
-        )

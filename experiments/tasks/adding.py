@@ -1,7 +1,7 @@
 """The adding task: the sum of the two marked numbers of a long sequence (Hochreiter & Schmidhuber 1997)."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -14,6 +14,7 @@ _TRAIN, _HELD_OUT = 1, {"validation": 2, "test": 3}
 class AddingConfig(TaskBlock):
     """``length`` steps of (a number uniform in [0, 1), a marker); one step of each half is marked."""
 
+    per_step: ClassVar[bool] = False
     name: Literal["adding"]
     length: Annotated[int, Field(ge=2)] = 200
     validation_rows: Annotated[int, Field(gt=0)] = 500
@@ -34,7 +35,7 @@ def build(config: AddingConfig) -> Task:
         name="adding",
         inputs=Vectors(2),
         outputs=1,
-        per_step=False,
+        per_step=config.per_step,
         loss="squared_error",
         metrics=("mse", "mae"),
         # The sum of two independent uniform numbers: variance 2/12, mean distance from its mean 1/3.

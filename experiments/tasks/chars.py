@@ -10,7 +10,7 @@ import importlib.util
 import platform
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -30,6 +30,8 @@ _REPEAT = 64
 class CharsConfig(TaskBlock):
     """Training rows are ``window`` characters from random places of the first 80 % of the text."""
 
+    per_step: ClassVar[bool] = True
+    predicts_inputs: ClassVar[bool] = True
     name: Literal["chars"]
     window: Annotated[int, Field(gt=0)] = 128
     path: str | None = None
@@ -72,14 +74,13 @@ def build(config: CharsConfig) -> Task:
         name="chars",
         inputs=Tokens(len(alphabet)),
         outputs=len(alphabet),
-        per_step=True,
+        per_step=config.per_step,
         loss="cross_entropy",
         metrics=("bits_per_char", "accuracy"),
         floor=_order_1_floor(train, held_out["test"], len(alphabet)),
         floor_note="order-1 statistics: each character from the one before it, counted on the training part",
         train_batch=train_batch,
         split_batches=split_batches,
-        predicts_inputs=True,
         alphabet=alphabet,
         facts={
             "source": config.path or "pydoc_data.topics",

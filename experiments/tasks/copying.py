@@ -1,7 +1,7 @@
 """The copy task: repeat a string of symbols after a long blank stretch (Arjovsky et al. 2016)."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -14,6 +14,7 @@ _TRAIN, _HELD_OUT = 1, {"validation": 2, "test": 3}
 class CopyConfig(TaskBlock):
     """``length`` symbols, ``delay`` blanks, a go marker, then ``length`` steps in which to repeat the symbols."""
 
+    per_step: ClassVar[bool] = True
     name: Literal["copy"]
     length: Annotated[int, Field(gt=0)] = 10
     symbols: Annotated[int, Field(ge=2)] = 8
@@ -40,7 +41,7 @@ def build(config: CopyConfig) -> Task:
         name="copy",
         inputs=Tokens(config.symbols + 2),
         outputs=config.symbols,
-        per_step=True,
+        per_step=config.per_step,
         loss="cross_entropy",
         metrics=("accuracy", "nll_per_step"),
         floor={"accuracy": 1 / config.symbols, "nll_per_step": float(np.log(config.symbols))},

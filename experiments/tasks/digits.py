@@ -5,7 +5,7 @@ import hashlib
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -39,6 +39,7 @@ class Augmentation(TaskBlock):
 class DigitsConfig(TaskBlock):
     """``steps``: 64 = one pixel a step, 8 = one row of eight pixels a step."""
 
+    per_step: ClassVar[bool] = False
     name: Literal["digits"]
     steps: Literal[8, 64] = 64
     augmentation: Augmentation = Augmentation()
@@ -76,7 +77,7 @@ def build(config: DigitsConfig) -> Task:
         name="digits",
         inputs=Vectors(64 // config.steps),
         outputs=10,
-        per_step=False,
+        per_step=config.per_step,
         loss="cross_entropy",
         metrics=("accuracy", "nll"),
         floor={"accuracy": 0.856},

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -54,8 +54,6 @@ class Task:
     """(seed, step, batch_size) -> Batch, a pure function."""
     split_batches: Callable[[str, int], Iterator[Batch]]
     """("validation" | "test", batch_size) -> batches of one shape, always the same; padding rows weigh 0."""
-    predicts_inputs: bool = False
-    """True: the targets are later inputs, so that a model reading backwards would read the answers."""
     class_names: tuple[str, ...] = ()
     alphabet: str = ""
     """Token ``i`` is the character ``alphabet[i]``."""
@@ -65,6 +63,11 @@ class Task:
 
 class TaskBlock(BaseModel):
     """What the config block of every task keeps to: immutable, known keys only, no silent conversion."""
+
+    per_step: ClassVar[bool]
+    """True: targets at every step; False: one a sequence. Here too, so that a config is checked without its data."""
+    predicts_inputs: ClassVar[bool] = False
+    """True: the targets are later inputs, so that a model reading backwards would read the answers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 

@@ -132,7 +132,9 @@ def check_inputs(cell: Any, name: str, x: Any, params: Any, *, axes: Sequence[st
     x = check_float_array(name, x)
     letters = f"({', '.join([*axes, *(str(w) if w is not None else 'features' for w in widths)])})"
     if x.ndim < len(set(axes) - {"*B"}) + len(widths):
-        raise ValueError(f"{name}: expected shape {letters}, got {x.shape}; add the missing axes, for example {name}[None].")
+        raise ValueError(
+            f"{name}: expected shape {letters}, got {x.shape}; add the missing axes, for example {name}[None]."
+        )
     found = x.shape[x.ndim - len(widths) :]
     if any(want is not None and want != have for want, have in zip(widths, found, strict=True)):
         raise ValueError(

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -7,8 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 
 from experiments import cli, metrics_log
+from experiments.run_directory import RunDirectory
+from experiments.training import train
 
 TINY = """
 task: {name: copy, length: 2, symbols: 3, delay: 1, validation_rows: 20, test_rows: 30}
@@ -48,7 +52,13 @@ def test_bad_input_is_told_in_a_line_each_before_jax_is_imported_and_nothing_is_
         "no such file": ["train", "nowhere.yaml"],
         "broken.yaml:": ["train", "broken.yaml"],
         "unknown key": ["train", "tiny.yaml", "model.featurs=3"],
-        "expected an integer > 0, got -1": ["train", "tiny.yaml", "--run-dir", "run", "training.steps=-1"],
+        "expected an integer > 0 and < 2147483648, got -1": [
+            "train",
+            "tiny.yaml",
+            "--run-dir",
+            "run",
+            "training.steps=-1",
+        ],
         "expected a number": ["config", "tiny.yaml", "optimizer.learning_rate=fast"],
         "expected one of adding": ["train", "tiny.yaml", "task.name=speech"],
         "pip install": ["train", "digits.yaml"],
@@ -162,6 +172,36 @@ def test_overrides_may_stand_behind_options(run_directory, capsys):
     arguments = ["train", "tiny.yaml", "seed=0", "--run-dir", str(run_directory), "training.steps=61"]
     assert cli.main(arguments) == 2
     assert "training.steps: 60 in" in capsys.readouterr().err
+
+
+def test_lost_checkpoints_are_told_and_results_kept(run_directory, tmp_path, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(run_directory, copy)
+    shutil.rmtree(copy / "checkpoints")
+    (copy / "summary.json").unlink()
+    rows = (copy / "metrics.jsonl").read_bytes()
+    assert cli.main(["train", "tiny.yaml", "--run-dir", str(copy)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "checkpoints: empty, though metrics.jsonl reaches step 60" in line
+    assert "to begin again at step 0" in line
+    assert (copy / "metrics.jsonl").read_bytes() == rows
+
+
+def test_a_run_that_another_process_completed_meanwhile_is_left_as_it_is(run_directory):
+    """Between the first look at the directory and the lock, others may have been at work."""
+    before = {path: path.stat().st_mtime_ns for path in run_directory.rglob("*") if path.is_file()}
+    directory = RunDirectory(run_directory)
+    outcome = train(directory.read_config(), "tiny", directory, "command", Console(quiet=True))
+    assert (outcome.status, outcome.exit_code) == ("complete", 0)
+    assert {path: path.stat().st_mtime_ns for path in before if path.name != ".lock"} == {
+        path: time_ for path, time_ in before.items() if path.name != ".lock"
+    }
+
+
+def test_a_path_that_the_system_refuses_is_one_line(capsys, run_directory):
+    assert cli.main(["train", "tiny.yaml", "--run-dir", "x" * 300]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "File name too long" in line
 
 
 def test_a_run_that_diverges_exits_with_1_and_advice(run_directory, tmp_path, capsys):

@@ -96,19 +96,25 @@ def test_configs_are_immutable(tmp_path):
 @pytest.mark.parametrize(
     ("override", "start"),
     [
-        ("model.features=-3", "model.features: expected an integer > 0 (or a list of them, one width a layer), got -3"),
+        (
+            "model.features=-3",
+            "model.features: expected an integer > 0 and <= 65536 (or a list of them, one width a layer), got -3",
+        ),
         (
             "model.features=[8,0]",
-            "model.features: expected an integer > 0 (or a list of them, one width a layer), got [8",
+            "model.features: expected an integer > 0 and <= 65536 (or a list of them, one width a layer), got [8",
         ),
         ("model.featurs=3", 'model.featurs: unknown key; did you mean "features"? known here: cell, features'),
         ("log_every=3", 'log_every: unknown key; did you mean "training.log_every"? known here: seed, task'),
-        ('training.steps="3"', 'training.steps: expected an integer > 0, got "3"'),
-        ("training.steps=true", "training.steps: expected an integer > 0, got true"),
-        ("training.steps=2.0", "training.steps: expected an integer > 0, got 2.0"),
-        ("training.steps=0", "training.steps: expected an integer > 0, got 0"),
+        ('training.steps="3"', 'training.steps: expected an integer > 0 and < 2147483648, got "3"'),
+        ("training.steps=true", "training.steps: expected an integer > 0 and < 2147483648, got true"),
+        ("training.steps=2.0", "training.steps: expected an integer > 0 and < 2147483648, got 2.0"),
+        ("training.steps=0", "training.steps: expected an integer > 0 and < 2147483648, got 0"),
         ("model.dropout_rate=1", "model.dropout_rate: expected a number >= 0 and < 1, got 1"),
         ("model.bidirectional=1", "model.bidirectional: expected true or false, got 1"),
+        ("model.readout=last", "model.readout: task copy asks for an output at every step: expected every, got last"),
+        ("training.batch_size=99999999999", "training.batch_size: expected an integer > 0 and <= 1048576, got 99999"),
+        ("model.features=null", "model.features: expected an integer > 0 and <= 65536 (or a list of them"),
         ("model.readout=first", 'model.readout: expected one of last, mean, every or null, got "first"'),
         (
             "model.cell=grru",
@@ -202,3 +208,15 @@ def test_a_cycle_of_bases(tmp_path):
 def test_the_configs_of_the_repository_are_valid(name, request):
     path = request.config.rootpath / "configs" / f"{name}.yaml"
     assert configs.check(load(path).model_dump()) == load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("task: {name: chars}\nmodel: {bidirectional: true}", "model.bidirectional: task chars predicts its own later"),
+        ("task: {name: adding}\nmodel: {readout: every}", "model.readout: task adding asks for one output a sequence"),
+    ],
+)
+def test_a_model_that_does_not_suit_its_task(tmp_path, text, start):
+    (line,) = mistakes(write(tmp_path, unsuited=text))
+    assert line.startswith(start)

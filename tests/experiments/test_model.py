@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.errors import UserError
 from experiments.model import build_model
 from experiments.schema import ModelConfig
 from experiments.tasks import Task, Tokens, Vectors
@@ -20,7 +19,7 @@ CELLS = [
 ]
 
 
-def task_of(inputs, per_step=False, predicts_inputs=False):
+def task_of(inputs, per_step=False):
     return Task(
         name="toy",
         inputs=inputs,
@@ -32,7 +31,6 @@ def task_of(inputs, per_step=False, predicts_inputs=False):
         floor_note="chance",
         train_batch=lambda seed, step, batch_size: None,
         split_batches=lambda split, batch_size: iter(()),
-        predicts_inputs=predicts_inputs,
     )
 
 
@@ -169,24 +167,3 @@ def test_advance_in_pieces_is_the_whole():
     _, second = model.apply(variables, inputs[:, 4:], carry, method="advance")
     whole = model.apply(variables, inputs)
     np.testing.assert_allclose(jnp.concatenate([first, second], axis=1), whole, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("task", "config", "message"),
-    [
-        (
-            STEPS,
-            {"readout": "last"},
-            "model.readout: task toy asks for an output at every step: expected every, got last",
-        ),
-        (VECTORS, {"readout": "every"}, "asks for one output a sequence: expected last or mean, got every"),
-        (
-            task_of(Tokens(7), True, True),
-            {"bidirectional": True},
-            "model.bidirectional: task toy predicts its own later",
-        ),
-    ],
-)
-def test_what_contradicts_the_task_is_refused(task, config, message):
-    with pytest.raises(UserError, match=message):
-        build_model(ModelConfig.model_validate(config), task)

@@ -44,7 +44,7 @@ def test_a_started_run_is_unfinished_and_keeps_its_first_files(directory):
 
 @pytest.mark.parametrize(("status", "state"), [("complete", "complete"), ("interrupted", "unfinished")])
 def test_the_summary_says_how_it_ended(directory, status, state):
-    write_json(directory.summary, {"status": status})
+    write_json(directory.summary, {"status": status, "test": {}, "seconds": {}, "steps": 1})
     assert directory.inspect(CONFIG) == state
 
 
@@ -53,6 +53,39 @@ def test_a_diverged_run_is_not_repeated(directory):
     (line,) = refusal(directory)
     assert "diverged at step 37" in line
     assert "smaller optimizer.learning_rate" in line
+
+
+def test_a_summary_without_its_results_is_damaged(directory):
+    write_json(directory.summary, {"status": "complete"})
+    (line,) = refusal(directory)
+    assert "summary.json: damaged" in line
+    assert "delete it" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("checkpoints", "directory"), ("plots", "directory"), ("sample.txt", "file")]
+)
+def test_an_entry_of_the_wrong_kind_is_refused(directory, name, kind):
+    path = directory.path / name
+    path.touch() if kind == "directory" else path.mkdir()
+    assert refusal(directory) == [
+        f"{path}: expected a {kind}; move it away, or choose another directory with --run-dir"
+    ]
+
+
+def test_other_data_is_refused(directory):
+    directory.refuse_other_data({"sha256": "anything"})
+    write_json(directory.environment, {"data": {"sha256": "0123456789abcdef"}})
+    directory.refuse_other_data({"sha256": "0123456789abcdef"})
+    with pytest.raises(UserError, match=r"other data \(sha256 0123456789\.\.\. then, fedcba9876\.\.\. now\)"):
+        directory.refuse_other_data({"sha256": "fedcba9876543210"})
+
+
+def test_a_run_with_a_damaged_config_is_found_and_named(directory):
+    directory.config.write_text("task: {name: co")
+    (found,) = find_runs([directory.path.parent])
+    with pytest.raises(UserError, match=r"damaged.*restore it, or delete"):
+        found.read_config()
 
 
 def test_files_that_are_not_a_run_are_left_alone(tmp_path):
