@@ -123,7 +123,8 @@ def scan_layers(
         raise ValueError(
             "reverse: expected False with two directions, got True; both are run already: flip xs, or drop reverse."
         )
-    rate, key = check_dropout(dropout_rate, dropout_key)
+    rate = check_dropout(dropout_rate)
+    key = _check_dropout_key(rate, dropout_key)
     _, xs = check_inputs(cell, "xs", xs, params[0][0], axes=("T", "*B"))
     batch = xs.shape[1 : xs.ndim - len(cell.input_shape(params[0][0]))]
     check_states(cell, params, "carry", carry, batch)
@@ -144,20 +145,25 @@ def scan_layers(
     return tuple(final), xs
 
 
-def check_dropout(rate: Any, key: Any) -> tuple[float, Any]:
-    """A rate in [0, 1), and a key where one is needed."""
+def check_dropout(rate: Any) -> float:
+    """A rate in [0, 1)."""
     if isinstance(rate, bool) or not isinstance(rate, int | float):
         raise TypeError(f"dropout_rate: expected a number in [0, 1), got {rate!r}; pass a Python float.")
     if not (math.isfinite(rate) and 0 <= rate < 1):
         raise ValueError(f"dropout_rate: expected a number in [0, 1), got {rate}; 0 turns dropout off.")
+    return float(rate)
+
+
+def _check_dropout_key(rate: float, key: Any) -> Any:
+    """A key where one is needed."""
+    if rate and key is None:
+        raise ValueError(
+            f"dropout_key: expected a random key with dropout_rate={rate}, got None; "
+            "pass one, or dropout_rate=0.0 to evaluate."
+        )
     if rate:
-        if key is None:
-            raise ValueError(
-                f"dropout_key: expected a random key with dropout_rate={rate}, got None; "
-                "pass one, or dropout_rate=0.0 to evaluate."
-            )
         check_key("dropout_key", key)
-    return float(rate), key
+    return key
 
 
 def _dropout(key: jax.Array, rate: float, xs: jax.Array) -> jax.Array:

@@ -93,7 +93,7 @@ def scan(
 
     Raises:
       TypeError, ValueError: naming the argument that does not fit, what was expected, what came, and the way out.
-        Lengths are checked against 0..T where their values are known, outside of jit; inside, they are clamped.
+        Lengths are checked against 0..T where their values are known; traced ones are clamped.
 
     Example:
       >>> import gru_jax, jax, jax.numpy as jnp

@@ -101,8 +101,7 @@ class GRU(nn.Module):
         if deterministic is None:
             deterministic = self.deterministic
         deterministic = deterministic is not None and check_flag("deterministic", deterministic)
-        check_dropout(self.dropout_rate, jax.random.key(0))
-        dropout = self.dropout_rate > 0 and not deterministic and len(params) > 1
+        dropout = check_dropout(self.dropout_rate) > 0 and not deterministic and len(params) > 1
         return run_stack(
             self.cell,
             params,

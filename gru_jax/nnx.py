@@ -97,8 +97,7 @@ class GRU(nnx.Module):
             }
             setattr(self, f"layer_{layer}", nnx.Dict(leaves))
         self.params_type = type(params[0][0])
-        check_dropout(dropout_rate, jax.random.key(0))
-        dropout = dropout_rate > 0 and len(params) > 1
+        dropout = check_dropout(dropout_rate) > 0 and len(params) > 1
         self.rngs = rngs.dropout.fork() if dropout else nnx.data(None)
 
     @property

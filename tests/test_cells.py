@@ -1,6 +1,7 @@
 """Each cell's single step against the equations, in float64 and float32, and how cells behave as values."""
 
 import copy
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -71,6 +72,14 @@ def test_options_of_cells_differ_in_identity():
     assert gru_jax.gru(reset_after=False) != gru_jax.gru()
     assert gru_jax.gru(reset_after=True, update_gate="keep") is gru_jax.gru()
     assert gru_jax.gru(reset_after=False).options == gru_jax.GRUOptions(reset_after=False, update_gate="keep")
+
+
+def test_a_cell_is_a_record():
+    cell = gru_jax.gru()
+    assert cell._fields == tuple(field.name for field in dataclasses.fields(cell))
+    assert cell._replace(name="mine") == cell.replace(name="mine") != cell
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        cell.name = "mine"
 
 
 def test_a_record_of_own_functions_is_a_cell():

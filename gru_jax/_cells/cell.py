@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -80,6 +80,10 @@ class Cell:
     def replace(self, **fields: Any) -> Self:
         """The same cell with some of its fields replaced."""
         return dataclasses.replace(self, **fields)
+
+    # Records of functions are NamedTuples elsewhere, optax's transformations among them: code for those works here too.
+    _replace = replace
+    _fields: ClassVar[tuple[str, ...]] = ("name", "init", "carry", "project", "step", "input_shape", "options")
 
     def __copy__(self) -> Self:
         """Itself: nothing in it can change, and equal cells share compiled programs."""
