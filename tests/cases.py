@@ -124,6 +124,11 @@ EQUATIONS = [
 BACKENDS = ("scan",)
 CASES = [Case(name, cell, step, backend) for backend in BACKENDS for name, cell, step in EQUATIONS]
 
+# One of each kind on each backend, where the four forms of the GRU share the code under test.
+KINDS = [case for case in CASES if case.name in ("gru-after-keep", "lstm", "rnn", "min_gru-write")]
+# A plain state and a state of two parts, for what does not depend on the equation.
+FEW = [case for case in CASES if case.name in ("gru-after-keep", "lstm")]
+
 
 def loose(carry):
     """A carry as the reference takes it: one array, or a plain tuple of them."""

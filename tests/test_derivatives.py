@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.cases import relative_error
+from tests.cases import KINDS, relative_error
 
 T, B = 5, 2
 
@@ -93,6 +93,7 @@ def test_hessian_vector_products_are_the_difference_of_reference_gradients(case,
         assert relative_error(product, expected) < 1e-9
 
 
+@pytest.mark.parametrize("case", KINDS, ids=str)
 def test_hessian_and_vmapped_derivatives(case, x64):
     """jax.hessian is symmetric and its products are the HVP; vmap of grad and of jvp are loops over rows."""
     (params, xs, carry, _), weights = case.problem(3, 1)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.cases import I, assert_close, relative_error
+from tests.cases import FEW, I, assert_close, relative_error
 
 T, B = 5, 3
 lengths_strategy = st.lists(st.integers(0, T), min_size=B, max_size=B)
@@ -86,6 +86,7 @@ def test_a_bad_state_beside_padding_reaches_no_gradient(case, garbage):
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradients[2]))
 
 
+@pytest.mark.parametrize("case", FEW, ids=str)
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32])
 def test_narrow_integer_lengths_on_long_sequences(case, dtype):
     params, xs = case.params(dtype=np.float32), case.xs((300, 1), dtype=np.float32)

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 import gru_jax
-from tests.cases import H, assert_close, plain
+from tests.cases import KINDS, H, assert_close, plain
 
 T, B = 6, 3
 HALF = [jnp.bfloat16, jnp.float16]
 
 
+@pytest.mark.parametrize("case", KINDS, ids=str)
 @pytest.mark.parametrize("params_dtype", [jnp.float32, "same"])
 @pytest.mark.parametrize("dtype", HALF)
 def test_half_precision_inputs(case, dtype, params_dtype):
@@ -29,6 +30,7 @@ def test_half_precision_inputs(case, dtype, params_dtype):
     assert_close(ys.astype(jnp.float32), expected, atol=40 * float(jnp.finfo(dtype).eps))
 
 
+@pytest.mark.parametrize("case", KINDS, ids=str)
 @pytest.mark.parametrize("dtype", HALF)
 def test_matrix_products_take_half_and_accumulate_in_float32(case, dtype):
     params = jax.tree.map(jnp.asarray, case.params(dtype=np.float32))
@@ -39,6 +41,7 @@ def test_matrix_products_take_half_and_accumulate_in_float32(case, dtype):
     assert f"{name}[{T},{B},2]" in text
 
 
+@pytest.mark.parametrize("case", KINDS, ids=str)
 @pytest.mark.parametrize("dtype", HALF)
 def test_half_precision_gradients(case, dtype):
     params = jax.tree.map(jnp.asarray, case.params(dtype=np.float32))
