@@ -188,11 +188,11 @@ class GRUCell(nn.RNNCellBase):
         check_cell(self.cell)
         inputs = cast_inputs("inputs", inputs, self.dtype)
         width = (inputs.shape or (1,))[-1]
-        if self.is_initializing():
+        stored = nn.meta.unbox(self.variables.get("params", {}))
+        if not stored and self.is_mutable_collection("params"):
             made = self.cell.init(self.make_rng("params"), width, self.features, self.param_dtype)
         else:
             # Flax wants to see the shapes once more; the stored width lets a wrong input meet our own message.
-            stored = nn.meta.unbox(self.variables.get("params", {}))
             width = stored_width(self.cell, stored, self.features) if stored else width
             shapes = jax.eval_shape(lambda: self.cell.init(jax.random.key(0), width, self.features, self.param_dtype))
             made = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)

@@ -145,6 +145,18 @@ def gru_jax_rows(cell, params):
     return jnp.moveaxis(gru_jax.scan(cell, params, inputs().swapaxes(0, 1))[1], 0, 1)
 
 
+def test_linen_draws_absent_parameters_whenever_flax_lets_it():
+    """With the collection mutable, apply makes what init makes; without it, Flax says what is missing."""
+    carry, x = jnp.zeros((B, H)), jnp.asarray(inputs()[:, 0])
+    for model, arguments in ((gru_jax.linen.GRUCell(H), (carry, x)), (gru_jax.linen.GRU(H), (inputs(),))):
+        made = model.init(jax.random.key(0), *arguments)
+        _, grown = model.apply({}, *arguments, mutable=["params"], rngs={"params": jax.random.key(0)})
+        assert_close(grown, made)
+        assert all(np.any(leaf) for leaf in jax.tree.leaves(grown) if leaf.ndim > 1)
+        with pytest.raises(flax.errors.ScopeCollectionNotFound, match="params"):
+            model.apply({}, *arguments)
+
+
 def test_cells_inside_flax_bidirectional():
     cells = [gru_jax.nnx.GRUCell(I, H, rngs=nnx.Rngs(seed)) for seed in (0, 1)]
     both = nnx.Bidirectional(*(nnx.RNN(cell) for cell in cells))(inputs())

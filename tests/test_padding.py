@@ -22,7 +22,7 @@ def test_lengths_are_the_rows_alone(case, reverse, lengths, garbage):
     """Values and gradients against the reference, which never touches the padding."""
     valid = np.arange(T)[:, None] < np.array(lengths)
     with jax.enable_x64(True):
-        compare(case, case.differentiated("seq_lengths", reverse=reverse), np.array(lengths), valid, garbage, reverse)
+        check(case, case.differentiated("seq_lengths", reverse=reverse), np.array(lengths), valid, garbage, reverse)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -30,10 +30,10 @@ def test_lengths_are_the_rows_alone(case, reverse, lengths, garbage):
 @hypothesis.given(mask=mask_strategy, garbage=garbage_strategy)
 def test_a_mask_is_the_rows_without_their_holes(case, reverse, mask, garbage):
     with jax.enable_x64(True):
-        compare(case, case.differentiated("mask", reverse=reverse), np.array(mask), np.array(mask), garbage, reverse)
+        check(case, case.differentiated("mask", reverse=reverse), np.array(mask), np.array(mask), garbage, reverse)
 
 
-def compare(case, run, padding, valid, garbage, reverse):
+def check(case, run, padding, valid, garbage, reverse):
     """A compiled run with garbage in its padding against the reference."""
     (params, xs, carry, restored), weights = case.problem(T, B)
     padded = np.where(valid[..., None], xs, garbage)

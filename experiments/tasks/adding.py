@@ -1,14 +1,12 @@
 """The adding task: the sum of the two marked numbers of a long sequence (Hochreiter & Schmidhuber 1997)."""
 
-from collections.abc import Iterator
+import functools
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from experiments.tasks.task import Batch, Task, TaskBlock, Vectors, cut
-
-_TRAIN, _HELD_OUT = 1, {"validation": 2, "test": 3}
+from experiments.tasks.task import Batch, Task, TaskBlock, Vectors, generated
 
 
 class AddingConfig(TaskBlock):
@@ -24,13 +22,6 @@ class AddingConfig(TaskBlock):
 def build(config: AddingConfig) -> Task:
     """Build the task: inputs (B, length, 2) are number and marker, targets (B, 1) the sum of the marked numbers."""
 
-    def train_batch(seed: int, step: int, batch_size: int) -> Batch:
-        return _rows(config, np.random.default_rng((seed, step, _TRAIN)), batch_size)
-
-    def split_batches(split: str, batch_size: int) -> Iterator[Batch]:
-        count = {"validation": config.validation_rows, "test": config.test_rows}[split]
-        return cut(_rows(config, np.random.default_rng(_HELD_OUT[split]), count), batch_size)
-
     return Task(
         name="adding",
         inputs=Vectors(2),
@@ -41,8 +32,7 @@ def build(config: AddingConfig) -> Task:
         # The sum of two independent uniform numbers: variance 2/12, mean distance from its mean 1/3.
         floor={"mse": 1 / 6, "mae": 1 / 3},
         floor_note="no memory: the answer is always 1, the mean of the sum",
-        train_batch=train_batch,
-        split_batches=split_batches,
+        **generated(functools.partial(_rows, config), {"validation": config.validation_rows, "test": config.test_rows}),
         facts={"steps": config.length},
     )
 

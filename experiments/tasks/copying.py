@@ -1,14 +1,12 @@
 """The copy task: repeat a string of symbols after a long blank stretch (Arjovsky et al. 2016)."""
 
-from collections.abc import Iterator
+import functools
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from experiments.tasks.task import Batch, Task, TaskBlock, Tokens, cut
-
-_TRAIN, _HELD_OUT = 1, {"validation": 2, "test": 3}
+from experiments.tasks.task import Batch, Task, TaskBlock, Tokens, generated
 
 
 class CopyConfig(TaskBlock):
@@ -30,13 +28,6 @@ def build(config: CopyConfig) -> Task:
     marker. The targets are the symbols, at the last ``length`` steps; only these weigh.
     """
 
-    def train_batch(seed: int, step: int, batch_size: int) -> Batch:
-        return _rows(config, np.random.default_rng((seed, step, _TRAIN)), batch_size)
-
-    def split_batches(split: str, batch_size: int) -> Iterator[Batch]:
-        count = {"validation": config.validation_rows, "test": config.test_rows}[split]
-        return cut(_rows(config, np.random.default_rng(_HELD_OUT[split]), count), batch_size)
-
     return Task(
         name="copy",
         inputs=Tokens(config.symbols + 2),
@@ -46,8 +37,7 @@ def build(config: CopyConfig) -> Task:
         metrics=("accuracy", "nll_per_step"),
         floor={"accuracy": 1 / config.symbols, "nll_per_step": float(np.log(config.symbols))},
         floor_note="chance: no memory of the symbols, every one equally likely",
-        train_batch=train_batch,
-        split_batches=split_batches,
+        **generated(functools.partial(_rows, config), {"validation": config.validation_rows, "test": config.test_rows}),
         facts={
             "steps": 2 * config.length + config.delay + 1,
             "bits_to_remember": config.length * float(np.log2(config.symbols)),

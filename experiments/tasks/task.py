@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -70,6 +70,25 @@ class TaskBlock(BaseModel):
     """True: the targets are later inputs, so that a model reading backwards would read the answers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+# The last word of the seed of a training batch, so that it never meets that of a held-out split.
+_TRAIN, _HELD_OUT = 1, {"validation": 2, "test": 3}
+
+
+def generated(rows: Callable[[np.random.Generator, int], Batch], counts: Mapping[str, int]) -> dict[str, Any]:
+    """``train_batch`` and ``split_batches`` of a task whose rows are made up: ``rows(rng, count)``.
+
+    ``counts``: how many rows the splits "validation" and "test" have.
+    """
+
+    def train_batch(seed: int, step: int, batch_size: int) -> Batch:
+        return rows(np.random.default_rng((seed, step, _TRAIN)), batch_size)
+
+    def split_batches(split: str, batch_size: int) -> Iterator[Batch]:
+        return cut(rows(np.random.default_rng(_HELD_OUT[split]), counts[split]), batch_size)
+
+    return {"train_batch": train_batch, "split_batches": split_batches}
 
 
 def cut(rows: Batch, batch_size: int) -> Iterator[Batch]:
