@@ -1,4 +1,4 @@
-"""The command line: ``python -m experiments train | eval | plot | report | config``.
+"""The command line: ``python -m experiments train | eval | plot | report | config | bench``.
 
 Exit codes: 0 done, 1 the run diverged, 2 a mistake of the user's (one line each on stderr, nothing written),
 130 or 143 stopped by a signal. JAX is imported only after the config was found to be good.
@@ -14,6 +14,9 @@ from rich.console import Console
 
 from experiments import config as configs
 from experiments import tasks
+from experiments.bench.directory import BenchDirectory, is_bench
+from experiments.bench.directory import default_path as default_bench_path
+from experiments.bench.schema import BenchConfig
 from experiments.errors import UserError
 from experiments.run_directory import ADVICE, RunDirectory, default_path, find_runs
 
@@ -65,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--split", choices=("validation", "test"), default="test")
     evaluate.set_defaults(run=_eval)
 
-    plot = commands.add_parser("plot", help="draw a run's plots again")
+    plot = commands.add_parser("plot", help="draw a run's or a bench's plots again")
     plot.add_argument("run_directory", type=Path, metavar="RUN", help="a run directory")
     plot.set_defaults(run=_plot)
 
@@ -78,6 +81,11 @@ def _parser() -> argparse.ArgumentParser:
     config = commands.add_parser("config", help="check a config and print it with all defaults")
     _add_config_arguments(config)
     config.set_defaults(run=_config)
+
+    bench = commands.add_parser("bench", help="measure this library beside others")
+    _add_config_arguments(bench)
+    bench.add_argument("--run-dir", type=Path, metavar="DIR", help="default: runs/bench/<hash of the config>")
+    bench.set_defaults(run=_bench)
     return parser
 
 
@@ -136,6 +144,15 @@ def _eval(options: argparse.Namespace, _: str) -> int:
 
 
 def _plot(options: argparse.Namespace, _: str) -> int:
+    if is_bench(options.run_directory):
+        from experiments.bench import pages, results
+
+        bench = BenchDirectory(options.run_directory)
+        if not bench.results.is_file():
+            raise UserError(f"{bench}: a bench that measured nothing yet: nothing to draw")
+        for path in pages.write(results.read(bench.results), bench):
+            print(path)
+        return 0
     directory = RunDirectory(options.run_directory)
     directory.read_config()
 
@@ -149,7 +166,9 @@ def _plot(options: argparse.Namespace, _: str) -> int:
 def _report(options: argparse.Namespace, _: str) -> int:
     from experiments import report
 
-    runs = [report.read(directory) for directory in find_runs(options.runs)]
+    runs = [report.read(directory) for directory in find_runs(options.runs) if not is_bench(directory.path)]
+    if not runs:
+        raise UserError(f"{', '.join(map(str, options.runs))}: only benches there; plot RUN writes the table of one")
     if options.markdown:
         print(report.markdown(runs))
     else:
@@ -165,6 +184,30 @@ def _config(options: argparse.Namespace, _: str) -> int:
     print(f"# {default_path(config, options.config.stem)}")
     print(configs.to_yaml(config), end="")
     return 0
+
+
+def _bench(options: argparse.Namespace, command: str) -> int:
+    config = configs.load_as(BenchConfig, options.config, options.overrides)
+    directory = BenchDirectory(options.run_dir or default_bench_path(config))
+    console = _console()
+    measured, exit_code = directory.inspect(config), 0
+    if measured is not None and measured.status == "complete":
+        _print(console, f"{directory}: already complete; --run-dir DIR measures again elsewhere")
+    else:
+        if measured is not None:
+            _print(console, f"{directory}: an unfinished bench, which begins again: times of two processes do not mix")
+
+        from experiments.bench.run import bench
+
+        measured, exit_code = bench(config, directory, command, console)
+
+    from experiments.bench import tables
+
+    console.print(tables.terminal(measured))
+    _print(console, f"\ntable   {directory.table}\nplots   {directory.plots}\nresults {directory.results}")
+    if exit_code:
+        _print(console, "interrupted: these are the groups that were finished; the same command begins again")
+    return exit_code
 
 
 def _console() -> Console:

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pydantic
 import yaml
@@ -23,30 +23,42 @@ from experiments.schema import Config
 # of a chars task or of an LSTM mean nothing to what replaces them.
 _NAMED_UNIONS = (("task",), ("model", "cell"))
 
+Schema = TypeVar("Schema", bound=pydantic.BaseModel)
+
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a config file with its bases, apply ``key.path=value`` overrides, and check the result.
 
     Raises UserError for everything that is wrong with any of them.
     """
+    return load_as(Config, path, overrides)
+
+
+def load_as(schema: type[Schema], path: str | Path, overrides: Sequence[str] = ()) -> Schema:
+    """As `load`, for configs of another kind: ``schema`` is the model of the whole file."""
     layers = [*_file_layers(Path(path)), *([_parse_overrides(overrides)] if overrides else [])]
-    return check(_merge(layers))
+    return check_as(schema, _merge(layers))
 
 
 def check(values: dict[str, Any]) -> Config:
     """Turn plain nested values into a ``Config``, or raise a UserError with one line for each mistake."""
+    return check_as(Config, values)
+
+
+def check_as(schema: type[Schema], values: dict[str, Any]) -> Schema:
+    """As `check`, for configs of another kind."""
     try:
-        return Config.model_validate(values)
+        return schema.model_validate(values)
     except pydantic.ValidationError as error:
-        raise UserError(lines_of(error)) from None
+        raise UserError(lines_of(error, schema)) from None
 
 
-def to_yaml(config: Config) -> str:
+def to_yaml(config: pydantic.BaseModel) -> str:
     """The resolved config as YAML; loading it gives an equal config."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def fingerprint(config: Config, *, without_seed: bool = False) -> str:
+def fingerprint(config: pydantic.BaseModel, *, without_seed: bool = False) -> str:
     """Ten hex digits that differ when the resolved config differs (``without_seed``: apart from its seed)."""
     values = config.model_dump(mode="json", exclude={"seed"} if without_seed else None)
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

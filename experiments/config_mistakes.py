@@ -21,20 +21,25 @@ _BOUNDS = {annotated_types.Gt: "gt", annotated_types.Ge: "ge", annotated_types.L
 _SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
-def lines_of(error: pydantic.ValidationError) -> list[str]:
-    """One line for each mistake in ``error``, in the order of the schema; a field is named once."""
+def lines_of(error: pydantic.ValidationError, schema: type[BaseModel] = Config) -> list[str]:
+    """One line for each mistake in ``error``, in the order of the schema; a field is named once.
+
+    ``schema``: the model of the whole config that was refused.
+    """
     lines: dict[str, str] = {}
     for mistake in error.errors():
-        path, model, field = _locate(mistake["loc"])
-        path, line = _line(mistake, path, model, field)
+        path, model, field = _locate(mistake["loc"], schema)
+        path, line = _line(mistake, path, model, field, schema)
         lines.setdefault(path, f"{path}: {line}" if path else line)
     return list(lines.values())
 
 
-def _line(mistake: Any, path: str, model: type[BaseModel], field: FieldInfo | None) -> tuple[str, str]:
+def _line(
+    mistake: Any, path: str, model: type[BaseModel], field: FieldInfo | None, schema: type[BaseModel]
+) -> tuple[str, str]:
     kind, value, context = mistake["type"], mistake["input"], mistake.get("ctx", {})
     if kind == "extra_forbidden":
-        return path, _unknown_key(path, model)
+        return path, _unknown_key(path, model, schema)
     if kind == "value_error":
         return path, str(context["error"])
     if kind in ("union_tag_invalid", "union_tag_not_found"):
@@ -51,14 +56,14 @@ def _line(mistake: Any, path: str, model: type[BaseModel], field: FieldInfo | No
     return path, f"expected {_expected(field)}, got {_show(value)}"
 
 
-def _locate(location: tuple[int | str, ...]) -> tuple[str, type[BaseModel], FieldInfo | None]:
+def _locate(location: tuple[int | str, ...], schema: type[BaseModel]) -> tuple[str, type[BaseModel], FieldInfo | None]:
     """The dotted path of a mistake, the model that holds its last key, and that key's field (None if unknown).
 
     Pydantic puts the tag of a union, the branch of a type or the place in a list into the location too: a user's path
     has none of these.
     """
-    model: type[BaseModel] | None = Config
-    holder, path, field = Config, [], None
+    model: type[BaseModel] | None = schema
+    holder, path, field = schema, [], None
     for part in location:
         if model is None:
             break
@@ -127,17 +132,17 @@ def _bounds(metadata: list[Any] | tuple[Any, ...]) -> str:
     return " and ".join(f"{_SIGNS[name]} {getattr(item, name)}" for name, item in bounds.items())
 
 
-def _unknown_key(path: str, model: type[BaseModel]) -> str:
+def _unknown_key(path: str, model: type[BaseModel], schema: type[BaseModel]) -> str:
     key = path.rpartition(".")[2]
     known = list(model.model_fields)
-    near = difflib.get_close_matches(key, known, n=1) or _paths_ending_in(key)
+    near = difflib.get_close_matches(key, known, n=1) or _paths_ending_in(key, schema)
     hint = f"did you mean {' or '.join(json.dumps(name) for name in near)}? " if near else ""
     return f"unknown key; {hint}known here: {', '.join(known)}"
 
 
-def _paths_ending_in(key: str) -> list[str]:
+def _paths_ending_in(key: str, schema: type[BaseModel]) -> list[str]:
     """Where else in the config a key of this name is known, e.g. ``steps`` under ``training.steps``."""
-    blocks = {name: _members(field.annotation).values() for name, field in Config.model_fields.items()}
+    blocks = {name: _members(field.annotation).values() for name, field in schema.model_fields.items()}
     return [f"{name}.{key}" for name, models in blocks.items() if any(key in model.model_fields for model in models)]
 
 

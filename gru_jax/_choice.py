@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 import jax
 
 from gru_jax._backends.backend import Backend
+from gru_jax._backends.fused import fused
 from gru_jax._backends.scan import scan
 from gru_jax._cells.cell import Cell
 from gru_jax._scan_checks import check_cell
 
-BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (scan,)}
+BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (scan, fused)}
 
 
 class Row(NamedTuple):
@@ -21,7 +22,10 @@ class Row(NamedTuple):
 
 
 # The first row that fits and whose backend can serve the cell is taken.
-TABLE = (Row(cell="*", platform="*", backend="scan"),)
+TABLE = (
+    Row(cell="gru", platform="*", backend="fused"),
+    Row(cell="*", platform="*", backend="scan"),
+)
 
 
 def choose(name: Any, cell: Cell, platform: str) -> Backend:

@@ -6,7 +6,6 @@
 import contextlib
 import functools
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -16,8 +15,8 @@ from jax import lax
 from gru_jax._backends.backend import Backend
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_carry, check_flag, check_inputs, check_positive
-from gru_jax._cells.precision import compute_params
 from gru_jax._choice import choose
+from gru_jax._chunks import run_in_chunks
 from gru_jax._masks import restart_steps, valid_steps
 from gru_jax._scan_checks import check_cell, check_lengths, check_precision, check_step_mask
 
@@ -166,24 +165,24 @@ def _run(
 
     precision = jax.default_matmul_precision(plan.precision) if plan.precision else contextlib.nullcontext()
     with precision:
-        carry, ys = _chunked(
-            functools.partial(_run_steps, plan, compute_params(params, xs.dtype), reset_carry),
-            carry,
-            (xs, valid, restart),
-            plan,
-        )
+        run = functools.partial(_run_steps, plan, params, reset_carry)
+        if plan.remat is None:
+            carry, ys = run(carry, (xs, valid, restart))
+        else:
+            carry, ys = run_in_chunks(
+                jax.checkpoint(run), carry, (xs, valid, restart), plan.remat, reverse=plan.reverse
+            )
     carry = jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), carry)
     return carry, ys.reshape(ys.shape[0], *batch, *ys.shape[2:])
 
 
 def _run_steps(plan: Plan, params: Any, reset_carry: Any, carry: Any, steps: Any) -> tuple[Any, jax.Array]:
     xs, valid, restart = steps
-    projected = plan.cell.project(params, xs)
     carry, ys = plan.backend.run(
         plan.cell,
         params,
         carry,
-        projected,
+        xs,
         valid,
         restart,
         None if restart is None else reset_carry,
@@ -191,25 +190,6 @@ def _run_steps(plan: Plan, params: Any, reset_carry: Any, carry: Any, steps: Any
         unroll=plan.unroll,
     )
     return carry, jnp.astype(ys, xs.dtype)
-
-
-def _chunked(run: Callable[[Any, Any], tuple[Any, jax.Array]], carry: Any, steps: Any, plan: Plan) -> Any:
-    """`run` over all steps at once, or over chunks of `remat` steps whose inside the backward pass recomputes."""
-    total = jax.tree.leaves(steps)[0].shape[0]
-    if plan.remat is None or total == 0:
-        return run(carry, steps)
-    chunk = jax.checkpoint(run)
-    chunks, rest = divmod(total, plan.remat)
-    if not chunks:
-        return chunk(carry, steps)
-    first, last = (rest, total) if plan.reverse else (0, total - rest)
-    whole = jax.tree.map(lambda s: s[first:last].reshape(chunks, plan.remat, *s.shape[1:]), steps)
-    carry, ys = lax.scan(chunk, carry, whole, reverse=plan.reverse)
-    ys = ys.reshape(chunks * plan.remat, *ys.shape[2:])
-    if not rest:
-        return carry, ys
-    carry, others = chunk(carry, jax.tree.map(lambda s: s[:first] if plan.reverse else s[last:], steps))
-    return carry, jnp.concatenate([others, ys] if plan.reverse else [ys, others])
 
 
 def _flatten(leaf: jax.Array, start: int, axes: int) -> jax.Array:

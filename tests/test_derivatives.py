@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import gru_jax
 from tests.cases import KINDS, relative_error
 
 T, B = 5, 2
@@ -110,16 +111,37 @@ def test_hessian_and_vmapped_derivatives(case, x64):
     assert relative_error(jax.jit(jax.vmap(slope))(many), np.stack([slope(x) for x in many])) < 1e-13
 
 
-def test_remat_keeps_fewer_activations():
-    """Temporary memory of a training step, as the compiler reports it: below half at sqrt(T) checkpoints."""
-    import gru_jax
+def temporary(loss, *arguments):
+    """Temporary bytes of a training step, as the compiler reports them."""
+    return jax.jit(jax.grad(loss)).lower(*arguments).compile().memory_analysis().temp_size_in_bytes
 
+
+@pytest.mark.parametrize("backend", ["scan", "fused"])
+def test_remat_keeps_the_square_root_of_the_activations(backend):
+    """O(T/k + k): with k = sqrt(T), four times the steps need twice the memory, and a bound by formula holds."""
+    B, H = 4, 32
     cell = gru_jax.gru()
-    params = cell.init(jax.random.key(0), 8, 32)
-    xs = jnp.ones((1024, 4, 8))
+    params = cell.init(jax.random.key(0), 8, H)
 
-    def temporary(remat):
-        loss = lambda p, x: jnp.sum(gru_jax.scan(cell, p, x, remat=remat)[1] ** 2)  # noqa: E731
-        return jax.jit(jax.grad(loss)).lower(params, xs).compile().memory_analysis().temp_size_in_bytes
+    def bytes_of(steps, remat):
+        # Of the last state alone, since ys itself would be O(T); so are the inputs, which are an argument.
+        loss = lambda p, x: jnp.sum(gru_jax.scan(cell, p, x, remat=remat, backend=backend)[0] ** 2)  # noqa: E731
+        return temporary(loss, params, jnp.ones((steps, B, 8)))
 
-    assert temporary(32) < 0.5 * temporary(None)
+    small, large = bytes_of(1024, 32), bytes_of(4096, 64)
+    assert large < 2.3 * small
+    state = 4 * B * H
+    weights = 4 * sum(leaf.size for leaf in params)
+    for found, steps, k in ((small, 1024, 32), (large, 4096, 64)):
+        assert found < (steps / k + 24 * k) * state + 8 * weights
+    assert large < 0.25 * bytes_of(4096, None)
+
+
+def test_fused_needs_less_memory_than_autodiff():
+    cell = gru_jax.gru()
+    params, xs = cell.init(jax.random.key(0), 16, 64), jnp.ones((2048, 16, 16))
+    scan, fused = (
+        temporary(lambda p, x, b=b: jnp.sum(gru_jax.scan(cell, p, x, backend=b)[1] ** 2), params, xs)
+        for b in ("scan", "fused")
+    )
+    assert fused < 0.4 * scan

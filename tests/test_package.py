@@ -17,6 +17,7 @@ import gru_jax
 ROOT = pathlib.Path(__file__).parent.parent
 FLOORS = {
     "_cells": 0,
+    "_chunks": 0,
     "_backends": 1,
     "_choice": 2,
     "_masks": 2,
@@ -56,7 +57,7 @@ def test_a_file_imports_only_from_its_floor_and_below():
 
 def test_backends_do_not_know_each_other():
     files = {path.stem for path in (ROOT / "gru_jax" / "_backends").glob("*.py")} - {"__init__", "backend"}
-    assert "scan" in files
+    assert files >= {"scan", "fused"}
     for name in files:
         for found in imports(ROOT / "gru_jax" / "_backends" / f"{name}.py"):
             assert not any(found.startswith(f"gru_jax._backends.{other}") for other in files - {name})

@@ -210,4 +210,16 @@ def test_backend_table():
     for case in CASES:
         assert gru_jax.backend_for(case.cell, case.backend) == case.backend
         for platform in ("cpu", "gpu", "tpu"):
-            assert gru_jax.backend_for(case.cell, platform=platform) == "scan"
+            fused = case.cell.name == "gru"
+            assert gru_jax.backend_for(case.cell, platform=platform) == ("fused" if fused else "scan")
+
+
+@pytest.mark.parametrize(
+    "cell", [gru_jax.lstm(), gru_jax.min_gru(), gru_jax.gru().replace(step=lambda params, carry, g: (carry, carry))]
+)
+def test_fused_serves_its_equations_only(cell):
+    assert gru_jax.backend_for(cell) == "scan"
+    with pytest.raises(
+        ValueError, match=rf'backend: "fused" cannot run the cell .*{cell.name}.*equations.*backend="auto"'
+    ):
+        gru_jax.backend_for(cell, "fused")

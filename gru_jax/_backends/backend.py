@@ -16,7 +16,7 @@ class Run(Protocol):
         cell: Cell,
         params: Any,
         carry: Any,
-        projected: Any,
+        xs: Any,
         valid: jax.Array | None,
         restart: jax.Array | None,
         reset_carry: Any,
@@ -28,9 +28,9 @@ class Run(Protocol):
 
         Args:
           cell: the cell.
-          params: its params, in the dtypes they compute in.
+          params: its params, as `cell.init` made them.
           carry: the state before the first step run, leaves `(B, H)`.
-          projected: what `cell.project` made of all inputs, leaves `(T, B, ...)`.
+          xs: the inputs `(T, B, ...)`, zero in the padding, in the dtype that matrix products run in.
           valid: bool `(T, B)` or None for all: where False, the carry passes through and y is 0.
           restart: bool `(T, B)` or None for nowhere: where True, the carry is replaced by `reset_carry` before the
             step, in the order the steps are run; on steps that are not valid too.

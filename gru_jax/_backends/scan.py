@@ -8,6 +8,7 @@ from jax import lax
 
 from gru_jax._backends.backend import Backend
 from gru_jax._cells.cell import Cell
+from gru_jax._cells.precision import compute_params
 
 
 def select(where: jax.Array, then: Any, otherwise: Any) -> Any:
@@ -23,7 +24,7 @@ def run(
     cell: Cell,
     params: Any,
     carry: Any,
-    projected: Any,
+    xs: Any,
     valid: jax.Array | None,
     restart: jax.Array | None,
     reset_carry: Any,
@@ -32,6 +33,7 @@ def run(
     unroll: int,
 ) -> tuple[Any, jax.Array]:
     """See `Run`."""
+    params = compute_params(params, xs.dtype)
 
     def step(carry: Any, now: Any) -> tuple[Any, jax.Array]:
         projected, valid, restart = now
@@ -45,7 +47,7 @@ def run(
             y = select(valid, y, jnp.zeros_like(y))
         return new, y
 
-    return lax.scan(step, carry, (projected, valid, restart), reverse=reverse, unroll=unroll)
+    return lax.scan(step, carry, (cell.project(params, xs), valid, restart), reverse=reverse, unroll=unroll)
 
 
 scan = Backend(name="scan", run=run, refuses=lambda cell: "")

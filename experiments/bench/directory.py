@@ -1,0 +1,81 @@
+"""The directory of one bench, by the conventions of a run's. Nothing here imports JAX.
+
+config.yaml  command.txt  environment.json  bench.json  table.md  plots/*.png
+"""
+
+import json
+from pathlib import Path
+
+from experiments import config as configs
+from experiments.bench import results
+from experiments.bench.schema import BenchConfig
+from experiments.errors import UserError
+from experiments.run_directory import RunDirectory, write_whole
+
+
+class BenchDirectory:
+    """The paths in a bench's directory; making one of these touches nothing."""
+
+    def __init__(self, path: str | Path):
+        """``path``: the directory, which may be absent."""
+        run = RunDirectory(path)
+        self.path, self.config, self.command = run.path, run.config, run.command
+        self.environment, self.plots, self.lock = run.environment, run.plots, run.lock
+        self.results = self.path / "bench.json"
+        self.table = self.path / "table.md"
+
+    def __str__(self) -> str:
+        """The path, as it was given."""
+        return str(self.path)
+
+    def inspect(self, config: BenchConfig) -> results.Results | None:
+        """What was measured here of ``config``, to its end or not; UserError if it may not be measured here."""
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self}: is a file; choose another directory with --run-dir")
+        found = sorted(entry.name for entry in self.path.glob("[!.]*"))
+        if not found:
+            return None
+        if self.config.name not in found:
+            raise UserError(
+                f"{self}: has no config.yaml, so it is not a bench; choose another directory with --run-dir "
+                f"(found there: {', '.join(found[:5])}{', ...' if found[5:] else ''})"
+            )
+        there = configs.flatten(self._read_config().model_dump(mode="json"))
+        here = configs.flatten(config.model_dump(mode="json"))
+        lines = [
+            f"{key}: {json.dumps(there.get(key))} in {self.config}, {json.dumps(here.get(key))} now"
+            for key in sorted(there.keys() | here.keys())
+            if there.get(key) != here.get(key)
+        ]
+        if lines:
+            other = f"{self}: holds a bench of another config; choose another directory with --run-dir"
+            raise UserError([other, *lines])
+        return results.read(self.results) if self.results.exists() else None
+
+    def _read_config(self) -> BenchConfig:
+        try:
+            return configs.load_as(BenchConfig, self.config)
+        except UserError as error:
+            lines = [line.removeprefix(f"{self.config}: ") for line in error.messages]
+            raise UserError(
+                [f"{self.config}: damaged, or not a bench's: {line}; choose another --run-dir" for line in lines]
+            ) from None
+
+    def begin(self, config: BenchConfig, command: str) -> None:
+        """Write what is known at the start."""
+        write_whole(self.config, configs.to_yaml(config))
+        write_whole(self.command, command + "\n")
+
+
+def default_path(config: BenchConfig) -> Path:
+    """``runs/bench/<hash of the resolved config>``, below the current directory."""
+    return Path("runs") / "bench" / configs.fingerprint(config)
+
+
+def is_bench(path: Path) -> bool:
+    """Whether a run directory is a bench's and not a training run's, however far it came."""
+    try:
+        lines = (path / "config.yaml").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return any(line.startswith("contenders:") for line in lines)

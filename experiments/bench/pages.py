@@ -1,0 +1,14 @@
+"""The table and the plots of a bench, from what was measured alone. Nothing here imports JAX."""
+
+from pathlib import Path
+
+from experiments.bench import plots, tables
+from experiments.bench.directory import BenchDirectory
+from experiments.bench.results import Results
+from experiments.run_directory import write_whole
+
+
+def write(measured: Results, directory: BenchDirectory) -> list[Path]:
+    """Write table.md and the plots, anew if they are there; the paths of all."""
+    write_whole(directory.table, tables.markdown(measured))
+    return [directory.table, *plots.draw(measured, directory.plots)]

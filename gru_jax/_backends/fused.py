@@ -1,0 +1,297 @@
+"""Backend "fused": the GRU with its derivative written as one linear recurrence.
+
+One step, with h the state that the step sees and g = x W_i + b_i:
+
+    r = σ(g_r + h W_hr + b_hr)        z = σ(g_z + h W_hz + b_hz)        k = z ("keep") or 1 - z ("write")
+    h' = k ∘ h + (1 - k) ∘ n          n = tanh(g_n + r ∘ q)     q = h W_hn + b_hn          reset_after=True
+                                      n = tanh(g_n + q)         q = (r ∘ h) W_hn + b_hn    reset_after=False
+
+Its tangent, where u_r = dg_r + h dW_hr + db_hr and u_z likewise hold all that does not see dh:
+
+    dh' = k ∘ dh + a_z ∘ (u_z + dh W_hz) + a_n ∘ dg_n + ...      a_z = ±(h - n) z (1 - z)      a_n = (1 - k)(1 - n²)
+
+    reset_after=True:   ... = a_r ∘ (u_r + dh W_hr) + a_q ∘ (h dW_hn + db_hn + dh W_hn)
+                        a_r = a_n q r (1 - r)      a_q = a_n r
+    reset_after=False:  ... = a_n ∘ ((r ∘ h) dW_hn + db_hn + (a_r ∘ (u_r + dh W_hr) + a_q ∘ dh) W_hn)
+                        a_r = h r (1 - r)          a_q = r
+
+So dh' = A dh + u with A and u known for all steps at once: the tangent of a whole sequence is one `lax.scan`, linear in
+dh, and everything else is parallel over time. A `custom_jvp` with this tangent is all there is: JAX transposes it to
+backpropagation through time in which a step emits only the cotangent of its state, and the gradients of weights, biases
+and inputs are single products over many steps; forward mode, second derivatives and vmap follow from the same rule.
+Padding sets k = 1 and all a to 0; a reset replaces h and dh before the step.
+
+Cost and limits. Both passes go over time in chunks (see `Chunking`), so that all but the states stays in cache. Narrow
+layers keep nothing but the states, and the backward pass computes r, z, n, q again; wide ones keep those too.
+"""
+
+import contextlib
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_derivatives import SymbolicZero
+
+from gru_jax._backends.backend import Backend
+from gru_jax._cells.cell import Cell
+from gru_jax._cells.gru import (
+    GRUActivations,
+    GRUGates,
+    GRUOptions,
+    activate,
+    gates,
+    project,
+    step_of,
+    update,
+)
+from gru_jax._cells.precision import carry_dtype, compute_params, matmul
+from gru_jax._chunks import run_in_chunks
+
+
+# Of the setting that `jax.default_matmul_precision` makes.
+PRECISION = "jax_default_matmul_precision"
+
+
+class How(NamedTuple):
+    """All that is fixed when a run is traced."""
+
+    options: GRUOptions
+    reverse: bool
+    unroll: int
+    precision: str | None
+    chunk: int
+    keeps_activations: bool
+
+
+class Steps(NamedTuple):
+    """What steps see, `(steps, B, ...)`; `valid` and `restart` are None where no step is padding or a new start."""
+
+    x: jax.Array
+    valid: jax.Array | None
+    restart: jax.Array | None
+
+
+class Coefficients(NamedTuple):
+    """Of the linear recurrence, `(..., H)` each."""
+
+    k: jax.Array
+    a_r: jax.Array
+    a_z: jax.Array
+    a_n: jax.Array
+    a_q: jax.Array
+
+
+def run(
+    cell: Cell,
+    params: Any,
+    carry: Any,
+    xs: Any,
+    valid: jax.Array | None,
+    restart: jax.Array | None,
+    reset_carry: Any,
+    *,
+    reverse: bool,
+    unroll: int,
+) -> tuple[Any, jax.Array]:
+    """See `Run`."""
+    size, keeps = _chunking(*xs.shape, features=carry.shape[-1])
+    how = How(cell.options, reverse, unroll, getattr(jax.config, PRECISION), size, keeps)
+    hs = _states(how, gates(params), carry, Steps(xs, valid, restart), reset_carry)
+    last = hs[0 if reverse else -1] if xs.shape[0] else carry
+    return last, hs if valid is None else jnp.where(valid[..., None], hs, 0)
+
+
+def _chunking(steps: int, batch: int, in_features: int, *, features: int) -> tuple[int, bool]:
+    """Steps in a chunk, and whether the activations are kept rather than computed again.
+
+    Measured on XLA:CPU, two cores with AVX-512. Memory that a program has not touched before costs about half a
+    nanosecond a byte, once for every call where more than 32 MiB are asked for at a time; pieces of 2^18 elements,
+    1 MiB an array, are near the best from 2^17 to 2^19, and one piece is where that is all there is.
+
+    To compute the activations of an element again takes 6 (I + H) operations, to keep them 16 bytes. That is even near
+    I + H = 512, and better than computing at any width while they are few. But in loops of short steps, four more
+    kernels a step cost more than either.
+    """
+    a_step, total = batch * features, steps * batch * features
+    size = max(16, steps if total <= 2**19 else 2**18 // a_step)
+    # One that divides, where there is one: what is left over would be compiled as a program of its own.
+    size = next((s for s in range(min(size, steps), size // 2, -1) if steps % s == 0), size)
+    return size, in_features + features >= 512 or (a_step >= 4096 and total <= 2**20)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _states(how: How, params: GRUGates, start: jax.Array, steps: Steps, restored: Any) -> jax.Array:
+    """The state after every step, padding included, `(T, B, H)` in the carry's dtype."""
+    return _run(how, params, start, steps, restored, keeps_activations=False)[0]
+
+
+def _run(
+    how: How, params: GRUGates, start: jax.Array, steps: Steps, restored: Any, *, keeps_activations: bool
+) -> tuple[jax.Array, GRUActivations | None]:
+    """The state after every step, and the activations of every step or None."""
+
+    def chunk(h: jax.Array, steps: Steps) -> Any:
+        w = compute_params(params, steps.x.dtype)
+
+        def step(h: jax.Array, now: Any) -> Any:
+            g, valid, restart = now
+            if restart is not None:
+                h = jnp.where(restart[:, None], restored, h)
+            a = activate(how.options, w, h, g)
+            new = update(how.options.update_gate, a.z, h, a.n)
+            if valid is not None:
+                new = jnp.where(valid[:, None], new, h)
+            return new, (new, a if keeps_activations else None)
+
+        g = project(w, steps.x)
+        return lax.scan(step, h, (g, steps.valid, steps.restart), reverse=how.reverse, unroll=how.unroll)
+
+    return run_in_chunks(chunk, start, steps, how.chunk, reverse=how.reverse)[1]
+
+
+@functools.partial(_states.defjvp, symbolic_zeros=True)
+def _states_jvp(how: How, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    tangents = jax.tree.map(lambda leaf: None if type(leaf) is SymbolicZero else leaf, tangents)
+    # The rule may be traced when the setting around the call is gone.
+    precision = jax.default_matmul_precision(how.precision) if how.precision else contextlib.nullcontext()
+    with precision:
+        if how.keeps_activations:
+            hs, activations = _run(how, *primals, keeps_activations=True)
+        else:
+            hs, activations = _states(how, *primals), None
+        return hs, _tangents(how, primals, hs, activations, tangents)
+
+
+def _tangents(how: How, primals: Any, hs: jax.Array, activations: GRUActivations | None, tangents: Any) -> jax.Array:
+    """The tangents of all states; a tangent of None is zero."""
+    params, start, steps, restored = primals
+    d_params, d_start, d_steps, d_restored = tangents
+
+    # Nothing is kept of a chunk but what goes in: the backward pass computes the coefficients again.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def chunk(params: Any, d_params: Any, d_restored: Any, carry: Any, now: Any) -> Any:
+        h_before, dh = carry
+        steps, hs, activations, dx = now
+        w, dw = (compute_params(tree, steps.x.dtype) for tree in (params, d_params))
+        seen = (hs[1:], h_before[None]) if how.reverse else (h_before[None], hs[:-1])
+        seen = jnp.concatenate(seen)
+        if steps.restart is not None:
+            seen = jnp.where(steps.restart[..., None], restored, seen)
+        coefficients, u = _linearise(how.options, w, dw, seen, steps, activations, dx)
+        recur = _recurrence(how.options, w.w_h)
+        # Wide before the loop: what a loop makes of known values, the transposed one gets from a loop of its own.
+        restart = None if steps.restart is None else jnp.broadcast_to(steps.restart[..., None], hs.shape)
+
+        def step(dh: jax.Array, now: Any) -> tuple[jax.Array, jax.Array]:
+            coefficients, u, restart = now
+            if restart is not None:
+                dh = jnp.where(restart, 0 if d_restored is None else d_restored, dh)
+            dh = recur(coefficients, dh)
+            dh = dh if u is None else dh + u
+            return dh, dh
+
+        dh, dhs = lax.scan(step, dh, (coefficients, u, restart), reverse=how.reverse, unroll=how.unroll)
+        return (hs[0 if how.reverse else -1], dh), dhs
+
+    if not hs.shape[0]:
+        return hs
+    dh = jnp.zeros_like(start) if d_start is None else d_start
+    return run_in_chunks(
+        functools.partial(chunk, params, d_params, d_restored),
+        (start, dh),
+        (steps, hs, activations, d_steps.x),
+        how.chunk,
+        reverse=how.reverse,
+    )[1]
+
+
+def _linearise(
+    options: GRUOptions,
+    w: GRUGates,
+    dw: GRUGates,
+    h: jax.Array,
+    steps: Steps,
+    activations: GRUActivations | None,
+    dx: jax.Array | None,
+) -> tuple[Coefficients, jax.Array | None]:
+    """The coefficients of the recurrence over these steps, and u, what drives it (None for zero)."""
+    x, valid = steps.x, steps.valid
+    if valid is not None:
+        h = jnp.where(valid[..., None], h, 0)
+    if activations is None:
+        activations = activate(options, w, h, project(w, x))
+    a = _coefficients(options, h, activations)
+    if valid is not None:
+        a = Coefficients(jnp.where(valid[..., None], a.k, 1), *(jnp.where(valid[..., None], c, 0) for c in a[1:]))
+
+    seen = (h, h, h if options.reset_after else activations.r * h)
+    dg = [_sum(_product(dx, w.w_i[i]), _over_rows(x, dw.w_i[i]), dw.b_i[i]) for i in range(3)]
+    dq = [_sum(_over_rows(seen[i], dw.w_h[i]), dw.b_h[i]) for i in range(3)]
+    u_r, u_z = _sum(dg[0], dq[0]), _sum(dg[1], dq[1])
+    if options.reset_after:
+        u = _sum(_times(a.a_r, u_r), _times(a.a_z, u_z), _times(a.a_n, dg[2]), _times(a.a_q, dq[2]))
+    else:
+        u = _sum(_times(a.a_z, u_z), _times(a.a_n, _sum(dg[2], dq[2], _product(_times(a.a_r, u_r), w.w_h[2]))))
+    return a, u
+
+
+def _coefficients(options: GRUOptions, h: jax.Array, activations: GRUActivations) -> Coefficients:
+    r, z, n, q = activations
+    k = z if options.update_gate == "keep" else 1 - z
+    a_z = (h - n if options.update_gate == "keep" else n - h) * (z * (1 - z))
+    a_n = (1 - k) * (1 - n * n)
+    if options.reset_after:
+        return Coefficients(k, a_n * q * (r * (1 - r)), a_z, a_n, a_n * r)
+    return Coefficients(k, h * (r * (1 - r)), a_z, a_n, r)
+
+
+def _recurrence(options: GRUOptions, w_h: Any) -> Callable[[Coefficients, jax.Array], jax.Array]:
+    """`(coefficients, dh) -> A dh`."""
+    # Laid out for the transposed loop, which is the one that training runs.
+    w_hr, w_hz, w_hn = (w.T for w in w_h)
+
+    def product(dh: jax.Array, w: jax.Array) -> jax.Array:
+        both = (((1,), (1,)), ((), ()))
+        return lax.dot_general(jnp.astype(dh, w.dtype), w, both, preferred_element_type=carry_dtype(w.dtype))
+
+    def reset_after(a: Coefficients, dh: jax.Array) -> jax.Array:
+        return a.k * dh + a.a_r * product(dh, w_hr) + a.a_z * product(dh, w_hz) + a.a_q * product(dh, w_hn)
+
+    def reset_before(a: Coefficients, dh: jax.Array) -> jax.Array:
+        dp = a.a_r * product(dh, w_hr) + a.a_q * dh
+        return a.k * dh + a.a_z * product(dh, w_hz) + a.a_n * product(dp, w_hn)
+
+    return reset_after if options.reset_after else reset_before
+
+
+def _sum(*terms: jax.Array | None) -> jax.Array | None:
+    """The sum, where None is zero."""
+    return functools.reduce(lambda a, b: b if a is None else a if b is None else a + b, terms)
+
+
+def _times(a: jax.Array, b: jax.Array | None) -> jax.Array | None:
+    return None if b is None else a * b
+
+
+def _product(x: jax.Array | None, w: jax.Array | None) -> jax.Array | None:
+    return None if x is None or w is None else matmul(x, w)
+
+
+def _over_rows(x: jax.Array, dw: jax.Array | None) -> jax.Array | None:
+    """x dw, by way of rows of one axis: XLA:CPU copies both sides of the transposed product over two."""
+    if dw is None:
+        return None
+    return matmul(x.reshape(-1, x.shape[-1]), dw).reshape(*x.shape[:-1], -1)
+
+
+def _refuses(cell: Cell) -> str:
+    options = cell.options
+    if isinstance(options, GRUOptions) and cell.step is step_of(options) and cell.project is project:
+        return ""
+    return "it computes the equations of gru_jax.gru() and no others"
+
+
+fused = Backend(name="fused", run=run, refuses=_refuses)

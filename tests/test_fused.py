@@ -1,0 +1,167 @@
+"""What backend "fused" does beyond the laws: long runs go over time in chunks, wide layers keep their activations.
+
+Compared with backend "scan", plain autodiff of the cell's step, which the laws hold against the NumPy reference.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gru_jax
+from tests.cases import relative_error
+
+CELLS = {
+    f"{'after' if after else 'before'}-{gate}": gru_jax.gru(reset_after=after, update_gate=gate)
+    for after in (True, False)
+    for gate in ("keep", "write")
+}
+# What is kept of a step and how many steps make a chunk depends on the sizes: (T, B, I, H).
+SHAPES = {
+    "one chunk": (19, 2, 3, 4),
+    "chunks and a rest": (67, 32, 3, 256),
+    "chunks alone": (66, 32, 3, 256),
+    "activations kept": (11, 2, 510, 4),
+    "activations kept, chunks and a rest": (67, 32, 257, 256),
+}
+OPTIONS = {
+    "plain": {},
+    "reverse": {"reverse": True},
+    "masks": {"mask": True, "resets": True},
+    "masks in reverse": {"mask": True, "resets": True, "reverse": True, "unroll": 2},
+}
+
+
+def problem(cell, shape, dtype=np.float64):
+    T, B, I, H = shape  # noqa: E741
+    rng = np.random.default_rng(T)
+    shapes = jax.eval_shape(lambda: cell.init(jax.random.key(0), I, H))
+    draw = lambda shape, scale=1.0: jnp.asarray(rng.normal(scale=scale, size=shape).astype(dtype))  # noqa: E731
+    params = type(shapes)(*(draw(leaf.shape, leaf.shape[0] ** -0.5) for leaf in shapes))
+    return (params, draw((T, B, I)), draw((B, H)), draw((B, H))), draw((T, B, H)), draw((B, H))
+
+
+def loss(cell, options, backend, weights, arguments):
+    params, xs, carry, restored = arguments
+    rng = np.random.default_rng(5)
+    options = dict(options)
+    if options.pop("mask", False):
+        options["mask"] = rng.random(xs.shape[:2]) < 0.8
+    if options.pop("resets", False):
+        options |= {"resets": rng.random(xs.shape[:2]) < 0.2, "reset_carry": restored}
+    final, ys = gru_jax.scan(cell, params, xs, carry, backend=backend, **options)
+    return jnp.sum(weights[0] * ys) + jnp.sum(weights[1] * final), (final, ys)
+
+
+def run(cell, options, backend, weights, arguments):
+    return jax.jit(
+        jax.value_and_grad(functools.partial(loss, CELLS[cell], OPTIONS[options], backend, weights), has_aux=True)
+    )(arguments)
+
+
+@pytest.mark.parametrize(
+    ("cell", "shape", "options"),
+    [
+        ("after-keep", "chunks alone", "plain"),
+        ("after-keep", "chunks and a rest", "masks"),
+        ("before-keep", "chunks and a rest", "masks in reverse"),
+        ("after-keep", "activations kept, chunks and a rest", "masks"),
+        *((cell, "activations kept", "masks in reverse") for cell in CELLS),
+    ],
+)
+def test_values_and_gradients_are_those_of_scan(cell, shape, options, x64):
+    arguments, *weights = problem(CELLS[cell], SHAPES[shape])
+    expected = run(cell, options, "scan", weights, arguments)
+    assert relative_error(run(cell, options, "fused", weights, arguments), expected) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("cell", "shape"),
+    [
+        ("after-keep", "chunks and a rest"),
+        ("after-keep", "activations kept"),
+        ("before-write", "activations kept"),
+    ],
+)
+def test_jvp_and_second_derivatives_are_those_of_scan(cell, shape, x64):
+    arguments, *weights = problem(CELLS[cell], SHAPES[shape])
+    direction = jax.tree.map(
+        lambda leaf: jnp.cos(jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape), arguments
+    )
+
+    def products(backend):
+        value = lambda a: loss(CELLS[cell], OPTIONS["masks"], backend, weights, a)[0]  # noqa: E731
+        gradient = jax.grad(value)
+        dot = lambda a: sum(map(jnp.vdot, jax.tree.leaves(gradient(a)), jax.tree.leaves(direction)))  # noqa: E731
+        forward_over_reverse = lambda a: jax.jvp(gradient, (a,), (direction,))[1]  # noqa: E731
+        return jax.jit(lambda a: (jax.jvp(value, (a,), (direction,)), forward_over_reverse(a), jax.grad(dot)(a)))(
+            arguments
+        )
+
+    assert relative_error(products("fused"), products("scan")) < 1e-10
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_one_argument_differentiated_alone(which, x64):
+    """Tangents that are zero by structure are left out, not multiplied: each argument is right on its own."""
+    arguments, *weights = problem(CELLS["after-keep"], SHAPES["one chunk"])
+
+    def gradient(backend):
+        def alone(leaf):
+            changed = (*arguments[:which], leaf, *arguments[which + 1 :])
+            return loss(CELLS["after-keep"], OPTIONS["masks"], backend, weights, changed)[0]
+
+        leaf = arguments[which]
+        return jax.jit(lambda leaf: (jax.grad(alone)(leaf), jax.jvp(alone, (leaf,), (leaf,))))(leaf)
+
+    assert relative_error(gradient("fused"), gradient("scan")) < 1e-12
+
+
+@pytest.mark.parametrize("name", ["w_i", "w_h", "b_i", "b_h"])
+def test_one_weight_trained_alone(name, x64):
+    (params, *others), *weights = problem(CELLS["before-keep"], SHAPES["one chunk"])
+
+    def gradient(backend):
+        alone = lambda leaf: loss(  # noqa: E731
+            CELLS["before-keep"], {}, backend, weights, (params._replace(**{name: leaf}), *others)
+        )[0]
+        return jax.jit(jax.grad(alone))(getattr(params, name))
+
+    assert relative_error(gradient("fused"), gradient("scan")) < 1e-12
+
+
+def test_weight_gradients_of_half_inputs_accumulate_in_float32():
+    """Over many chunks; what autodiff of a scan adds up in bfloat16, step by step, is off by a per cent and more."""
+    cell, shape = CELLS["after-keep"], SHAPES["chunks alone"]
+    (params, xs, carry, _), *weights = problem(cell, shape, np.float32)
+    narrow = xs.astype(jnp.bfloat16)
+
+    def gradient(xs):
+        ys = lambda p: gru_jax.scan(cell, p, xs, carry, backend="fused")[1].astype(jnp.float32)  # noqa: E731
+        return jax.jit(jax.grad(lambda p: jnp.sum(weights[0] * ys(p))))(params)
+
+    assert all(leaf.dtype == jnp.float32 for leaf in gradient(narrow))
+    assert relative_error(gradient(narrow), gradient(narrow.astype(jnp.float32))) < 0.01
+
+
+def test_the_precision_around_the_call_reaches_the_derivatives():
+    """JAX may trace the rule after the setting is gone: every product of the whole program still has it."""
+    (params, xs, carry, _), *_ = problem(CELLS["after-keep"], SHAPES["one chunk"], np.float32)
+    value = lambda p: jnp.sum(gru_jax.scan(CELLS["after-keep"], p, xs, carry, precision="highest")[1])  # noqa: E731
+    text = jax.jit(jax.grad(value)).lower(params).as_text()
+    products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
+    assert len(products) > 12
+    assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
+
+
+def test_vmap_makes_no_weight_gradient_per_row():
+    """Nothing of the size B * H * H in a training step over a vmapped batch."""
+    B, H = 64, 96
+    cell = CELLS["after-keep"]
+    params, xs = cell.init(jax.random.key(0), 3, H), jnp.ones((4, B, 3))
+    rows = lambda p, x: jnp.sum(jax.vmap(lambda x: gru_jax.scan(cell, p, x)[1], 1, 1)(x) ** 2)  # noqa: E731
+    compiled = jax.jit(jax.grad(rows)).lower(params, xs).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 4 * B * H * H
+    assert f"{B},{H},{H}]" not in compiled.as_text()
