@@ -50,7 +50,6 @@ from gru_jax._cells.gru import (
 from gru_jax._cells.precision import carry_dtype, compute_params, matmul
 from gru_jax._chunks import run_in_chunks
 
-
 # Of the setting that `jax.default_matmul_precision` makes.
 PRECISION = "jax_default_matmul_precision"
 
