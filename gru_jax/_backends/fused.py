@@ -41,6 +41,7 @@ from gru_jax._cells.gru import (
     GRUActivations,
     GRUGates,
     GRUOptions,
+    GRUParams,
     activate,
     gates,
     project,
@@ -98,7 +99,7 @@ def run(
     """See `Run`."""
     size, keeps = _chunking(*xs.shape, features=carry.shape[-1])
     how = How(cell.options, reverse, unroll, getattr(jax.config, PRECISION), size, keeps)
-    hs = _states(how, gates(params), carry, Steps(xs, valid, restart), reset_carry)
+    hs = _states(how, params, carry, Steps(xs, valid, restart), reset_carry)
     last = hs[0 if reverse else -1] if xs.shape[0] else carry
     return last, hs if valid is None else jnp.where(valid[..., None], hs, 0)
 
@@ -122,15 +123,16 @@ def _chunking(steps: int, batch: int, in_features: int, *, features: int) -> tup
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _states(how: How, params: GRUGates, start: jax.Array, steps: Steps, restored: Any) -> jax.Array:
+def _states(how: How, params: GRUParams, start: jax.Array, steps: Steps, restored: Any) -> jax.Array:
     """The state after every step, padding included, `(T, B, H)` in the carry's dtype."""
     return _run(how, params, start, steps, restored, keeps_activations=False)[0]
 
 
 def _run(
-    how: How, params: GRUGates, start: jax.Array, steps: Steps, restored: Any, *, keeps_activations: bool
+    how: How, params: GRUParams, start: jax.Array, steps: Steps, restored: Any, *, keeps_activations: bool
 ) -> tuple[jax.Array, GRUActivations | None]:
     """The state after every step, and the activations of every step or None."""
+    params = gates(how.options, params)
 
     def chunk(h: jax.Array, steps: Steps) -> Any:
         w = compute_params(params, steps.x.dtype)
@@ -168,6 +170,7 @@ def _tangents(how: How, primals: Any, hs: jax.Array, activations: GRUActivations
     """The tangents of all states; a tangent of None is zero."""
     params, start, steps, restored = primals
     d_params, d_start, d_steps, d_restored = tangents
+    params, d_params = gates(how.options, params), jax.tree.map(lambda leaf: jnp.split(leaf, 3, axis=-1), d_params)
 
     # Nothing is kept of a chunk but what goes in: the backward pass computes the coefficients again.
     @functools.partial(jax.checkpoint, prevent_cse=False)
@@ -210,13 +213,16 @@ def _tangents(how: How, primals: Any, hs: jax.Array, activations: GRUActivations
 def _linearise(
     options: GRUOptions,
     w: GRUGates,
-    dw: GRUGates,
+    dw: Any,
     h: jax.Array,
     steps: Steps,
     activations: GRUActivations | None,
     dx: jax.Array | None,
 ) -> tuple[Coefficients, jax.Array | None]:
-    """The coefficients of the recurrence over these steps, and u, what drives it (None for zero)."""
+    """The coefficients of the recurrence over these steps, and u, what drives it (None for zero).
+
+    `dw` has the fields of GRUParams, each None or its parts for r, z, n.
+    """
     x, valid = steps.x, steps.valid
     if valid is not None:
         h = jnp.where(valid[..., None], h, 0)
@@ -227,13 +233,14 @@ def _linearise(
         a = Coefficients(jnp.where(valid[..., None], a.k, 1), *(jnp.where(valid[..., None], c, 0) for c in a[1:]))
 
     seen = (h, h, h if options.reset_after else activations.r * h)
-    dg = [_sum(_product(dx, w.w_i[i]), _over_rows(x, dw.w_i[i]), dw.b_i[i]) for i in range(3)]
-    dq = [_sum(_over_rows(seen[i], dw.w_h[i]), dw.b_h[i]) for i in range(3)]
+    dw_i, dw_h, db_i, db_h = ((None,) * 3 if parts is None else parts for parts in dw)
+    dg = [_sum(_product(dx, w.w_i[i]), _over_rows(x, dw_i[i]), db_i[i]) for i in range(3)]
+    dq = [_sum(_over_rows(seen[i], dw_h[i]), db_h[i]) for i in range(3)]
     u_r, u_z = _sum(dg[0], dq[0]), _sum(dg[1], dq[1])
     if options.reset_after:
         u = _sum(_times(a.a_r, u_r), _times(a.a_z, u_z), _times(a.a_n, dg[2]), _times(a.a_q, dq[2]))
     else:
-        u = _sum(_times(a.a_z, u_z), _times(a.a_n, _sum(dg[2], dq[2], _product(_times(a.a_r, u_r), w.w_h[2]))))
+        u = _sum(_times(a.a_z, u_z), _times(a.a_n, _sum(dg[2], dq[2], _product(_times(a.a_r, u_r), w.w_h[1]))))
     return a, u
 
 
@@ -250,18 +257,21 @@ def _coefficients(options: GRUOptions, h: jax.Array, activations: GRUActivations
 def _recurrence(options: GRUOptions, w_h: Any) -> Callable[[Coefficients, jax.Array], jax.Array]:
     """`(coefficients, dh) -> A dh`."""
     # Laid out for the transposed loop, which is the one that training runs.
-    w_hr, w_hz, w_hn = (w.T for w in w_h)
+    transposed = [w.T for w in w_h]
 
-    def product(dh: jax.Array, w: jax.Array) -> jax.Array:
+    def products(dh: jax.Array, w: jax.Array, number: int) -> list[jax.Array]:
         both = (((1,), (1,)), ((), ()))
-        return lax.dot_general(jnp.astype(dh, w.dtype), w, both, preferred_element_type=carry_dtype(w.dtype))
+        wide = lax.dot_general(jnp.astype(dh, w.dtype), w, both, preferred_element_type=carry_dtype(w.dtype))
+        return jnp.split(wide, number, axis=-1)
 
     def reset_after(a: Coefficients, dh: jax.Array) -> jax.Array:
-        return a.k * dh + a.a_r * product(dh, w_hr) + a.a_z * product(dh, w_hz) + a.a_q * product(dh, w_hn)
+        to_r, to_z, to_q = products(dh, transposed[0], 3)
+        return a.k * dh + a.a_r * to_r + a.a_z * to_z + a.a_q * to_q
 
     def reset_before(a: Coefficients, dh: jax.Array) -> jax.Array:
-        dp = a.a_r * product(dh, w_hr) + a.a_q * dh
-        return a.k * dh + a.a_z * product(dh, w_hz) + a.a_n * product(dp, w_hn)
+        to_r, to_z = products(dh, transposed[0], 2)
+        (to_n,) = products(a.a_r * to_r + a.a_q * dh, transposed[1], 1)
+        return a.k * dh + a.a_z * to_z + a.a_n * to_n
 
     return reset_after if options.reset_after else reset_before
 

@@ -31,11 +31,18 @@ class GRUParams(NamedTuple):
 
 
 class GRUGates(NamedTuple):
-    """GRUParams gate by gate: each field in the order r, z, n. `project`, `activate` and the step take either.
+    """GRUParams cut for a loop over time; `project` and `activate` take either.
 
-    XLA:CPU does not vectorise elementwise code on slices of a wide product: a loop with three products of width H runs
-    forward about twice as fast as with one of 3H. The split has to be made before the loop, as XLA leaves the slicing
-    of weights inside. (Differentiated by plain autodiff, three weight gradients a step cost more than one.)
+    XLA:CPU does not vectorise elementwise code that picks its step and its gate from one array of projections of all
+    gates and steps: with an array for each gate the loop runs about twice as fast. Products with the state are as wide
+    as the equations allow, for fewer kernels a step. The cuts are made before the loop, as XLA leaves the slicing of
+    weights inside.
+
+    Attributes:
+      w_i: `(I, H)` for each of r, z, n.
+      b_i: `(H,)` for each of r, z, n.
+      w_h: `(H, 3H)` of all three, or `(H, 2H)` of r, z and `(H, H)` of n where the reset gate acts before the product.
+      b_h: likewise.
     """
 
     w_i: tuple[jax.Array, ...]
@@ -53,16 +60,23 @@ class GRUActivations(NamedTuple):
     q: jax.Array
 
 
-def gates(params: GRUParams) -> GRUGates:
-    """The params gate by gate."""
-    return GRUGates(*(tuple(jnp.split(leaf, 3, axis=-1)) for leaf in params))
-
-
 class GRUOptions(NamedTuple):
     """Which of the four GRU equations a cell computes."""
 
     reset_after: bool
     update_gate: Literal["keep", "write"]
+
+
+def gates(options: GRUOptions, params: GRUParams) -> GRUGates:
+    """The params cut for a loop."""
+    r_and_z = 2 * params.w_h.shape[0]
+    cut = lambda leaf: (leaf,) if options.reset_after else (leaf[..., :r_and_z], leaf[..., r_and_z:])  # noqa: E731
+    return GRUGates(
+        w_i=tuple(jnp.split(params.w_i, 3, axis=-1)),
+        w_h=cut(params.w_h),
+        b_i=tuple(jnp.split(params.b_i, 3)),
+        b_h=cut(params.b_h),
+    )
 
 
 SHAPES: dict[str, tuple[str, ...]] = {"w_i": ("I", "3H"), "w_h": ("H", "3H"), "b_i": ("3H",), "b_h": ("3H",)}
@@ -200,20 +214,12 @@ def _input_shape(params: Any) -> tuple[int]:
 def activate(options: GRUOptions, params: GRUParams | GRUGates, h: jax.Array, g: Any) -> GRUActivations:
     """All of a step but the update of the state; h is `(..., H)` and g what `project` returned."""
     g_r, g_z, g_n = g if isinstance(params, GRUGates) else jnp.split(g, 3, axis=-1)
-    # The third product waits for r where the reset gate acts before it.
-    q_r, q_z, *q_n = _recurrent(params, h, 0, 3 if options.reset_after else 2)
+    w = params if isinstance(params, GRUGates) else gates(options, params)
+    q_r, q_z, *q_n = jnp.split(matmul(h, w.w_h[0]) + w.b_h[0], 3 if options.reset_after else 2, axis=-1)
     r = jax.nn.sigmoid(g_r + q_r)
     z = jax.nn.sigmoid(g_z + q_z)
-    (q,) = q_n or _recurrent(params, r * h, 2, 3)
+    (q,) = q_n or [matmul(r * h, w.w_h[1]) + w.b_h[1]]
     return GRUActivations(r, z, jnp.tanh(g_n + (r * q if options.reset_after else q)), q)
-
-
-def _recurrent(params: GRUParams | GRUGates, h: jax.Array, first: int, last: int) -> list[jax.Array]:
-    """h W_h + b_h for the gates from `first` up to `last`."""
-    if isinstance(params, GRUGates):
-        return [matmul(h, params.w_h[i]) + params.b_h[i] for i in range(first, last)]
-    columns = slice(first * h.shape[-1], last * h.shape[-1])
-    return jnp.split(matmul(h, params.w_h[:, columns]) + params.b_h[columns], last - first, axis=-1)
 
 
 def _step(options: GRUOptions, params: Any, h: jax.Array, g: Any) -> tuple[jax.Array, jax.Array]:
