@@ -107,3 +107,18 @@ def test_lengths_under_vmap(case):
     lengths = np.array([2, T, 0])
     mapped = jax.vmap(lambda x, n: case.scan(params, x, seq_lengths=n), (1, 0), (0, 1))(xs, lengths)
     assert_close(mapped, case.scan(params, xs, seq_lengths=lengths), atol=1e-6)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_nan_asked_of_a_row_of_padding_stays_in_that_row(case, reverse, x64):
+    """A loss that is NaN for a row of length 0 makes NaN of that row's carry gradient and of nothing else."""
+    params, xs, carry, _ = case.problem(4, 2)[0]
+
+    def loss(params, xs, carry):
+        final, ys = case.scan(params, xs, carry, seq_lengths=jnp.array([4, 0]), reverse=reverse)
+        asked = jnp.array([[1.0], [jnp.nan]])
+        return jnp.sum(ys) + sum(jnp.sum(asked * leaf) for leaf in jax.tree.leaves(final))
+
+    of_params, of_xs, of_carry = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(params, xs, carry)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((of_params, of_xs)))
+    assert all(np.all(np.isfinite(leaf[0])) for leaf in jax.tree.leaves(of_carry))

@@ -132,10 +132,10 @@ def _run(
     how: How, params: GRUParams, start: jax.Array, steps: Steps, restored: Any, *, keeps_activations: bool
 ) -> tuple[jax.Array, GRUActivations | None]:
     """The state after every step, and the activations of every step or None."""
-    params = gates(how.options, params)
+    cut = gates(how.options, params)
 
     def chunk(h: jax.Array, steps: Steps) -> Any:
-        w = compute_params(params, steps.x.dtype)
+        w = compute_params(cut, steps.x.dtype)
 
         def step(h: jax.Array, now: Any) -> Any:
             g, valid, restart = now
@@ -241,6 +241,9 @@ def _linearise(
         u = _sum(_times(a.a_r, u_r), _times(a.a_z, u_z), _times(a.a_n, dg[2]), _times(a.a_q, dq[2]))
     else:
         u = _sum(_times(a.a_z, u_z), _times(a.a_n, _sum(dg[2], dq[2], _product(_times(a.a_r, u_r), w.w_h[1]))))
+    if valid is not None and u is not None:
+        # As well as the coefficients: 0 * NaN, of a cotangent that reaches padding, would be NaN.
+        u = jnp.where(valid[..., None], u, 0)
     return a, u
 
 
@@ -293,7 +296,8 @@ def _over_rows(x: jax.Array, dw: jax.Array | None) -> jax.Array | None:
     """x dw, by way of rows of one axis: XLA:CPU copies both sides of the transposed product over two."""
     if dw is None:
         return None
-    return matmul(x.reshape(-1, x.shape[-1]), dw).reshape(*x.shape[:-1], -1)
+    rows = x.shape[0] * x.shape[1]
+    return matmul(x.reshape(rows, x.shape[-1]), dw).reshape(*x.shape[:-1], dw.shape[-1])
 
 
 def _refuses(cell: Cell) -> str:
