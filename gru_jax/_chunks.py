@@ -21,9 +21,10 @@ def run_in_chunks(
       reverse: whether the pieces are run from the last to the first, as `run` then does with its own steps.
     """
     total = jax.tree.leaves(steps)[0].shape[0]
-    chunks, rest = divmod(total, size)
-    if not chunks or total == size:
+    # The first for sizes that are symbolic, under jax.export.
+    if total == size or total < size:
         return run(carry, steps)
+    chunks, rest = divmod(total, size)
     first, last = (rest, total) if reverse else (0, total - rest)
     whole = jax.tree.map(lambda s: s[first:last].reshape(chunks, size, *s.shape[1:]), steps)
     carry, ys = lax.scan(run, carry, whole, reverse=reverse)

@@ -4,8 +4,12 @@ Compared with backend "scan", plain autodiff of the cell's step, which the laws 
 """
 
 import functools
+import pathlib
+import subprocess
+import sys
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -144,6 +148,76 @@ def test_weight_gradients_of_half_inputs_accumulate_in_float32():
 
     assert all(leaf.dtype == jnp.float32 for leaf in gradient(narrow))
     assert relative_error(gradient(narrow), gradient(narrow.astype(jnp.float32))) < 0.01
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_nan_in_the_carry_of_a_padded_row_is_not_kept(cell, x64):
+    (params, xs, carry, _), *_ = problem(CELLS[cell], SHAPES["activations kept"])
+    carry = carry.at[1].set(jnp.nan)
+
+    def value(params):
+        return jnp.sum(gru_jax.scan(CELLS[cell], params, xs, carry, seq_lengths=jnp.array([11, 0]))[1])
+
+    squares = lambda p: sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(jax.grad(value)(p)))  # noqa: E731
+    for gradient in jax.jit(lambda p: (jax.grad(value)(p), jax.grad(squares)(p)))(params):
+        assert all(np.all(np.isfinite(leaf)) for leaf in gradient)
+
+
+def test_gradients_of_half_params_are_summed_in_float32():
+    cell, shape = CELLS["after-keep"], SHAPES["chunks alone"]
+    (params, xs, carry, _), *weights = problem(cell, shape, np.float32)
+    half = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params)
+    value = lambda p: jnp.sum(weights[0] * gru_jax.scan(cell, p, xs, carry, backend="fused")[1])  # noqa: E731
+    found, expected = (
+        jax.jit(jax.grad(value))(tree) for tree in (half, jax.tree.map(lambda leaf: leaf.astype(jnp.float32), half))
+    )
+    assert relative_error([leaf.astype(jnp.float32) for leaf in found], expected) < 2**-8
+
+
+def test_gradient_of_an_empty_batch_is_zero():
+    (params, *_), *_ = problem(CELLS["after-keep"], SHAPES["one chunk"], np.float32)
+    value = lambda p: jnp.sum(gru_jax.scan(CELLS["after-keep"], p, jnp.zeros((5, 0, 3)))[1])  # noqa: E731
+    assert all(np.all(leaf == 0) for leaf in jax.jit(jax.grad(value))(params))
+
+
+@pytest.mark.parametrize("shape", ["7, b", "t, 2", "t, b"])
+def test_sizes_may_be_symbolic(shape):
+    (params, *_), *_ = problem(CELLS["after-keep"], SHAPES["one chunk"], np.float32)
+    run = lambda xs: gru_jax.scan(CELLS["after-keep"], params, xs)[1]  # noqa: E731
+    gradient = jax.grad(lambda xs: jnp.sum(run(xs) ** 2))
+    symbolic = jax.ShapeDtypeStruct((*jax.export.symbolic_shape(shape), 3), jnp.float32)
+    xs = jnp.asarray(np.random.default_rng(0).normal(size=(7, 2, 3)).astype(np.float32))
+    for function in (run, gradient):
+        exported = jax.export.export(jax.jit(function))(symbolic)
+        assert relative_error(exported.call(xs), function(xs)) < 1e-6
+
+
+def test_a_batch_sharded_over_devices_is_never_gathered():
+    """In a process of its own, where the CPU is made to look like two devices; explicit axes too."""
+    code = """
+import os
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+import jax, jax.numpy as jnp, numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+import gru_jax
+cell = gru_jax.gru()
+params = cell.init(jax.random.key(0), 3, 4)
+xs, carry = jax.random.normal(jax.random.key(1), (6, 4, 3)), jnp.ones((4, 4))
+gradient = jax.jit(jax.grad(lambda p, x, c: jnp.sum(gru_jax.scan(cell, p, x, c)[1] ** 2), argnums=(0, 1)))
+expected = gradient(params, xs, carry)
+for kind in (AxisType.Auto, AxisType.Explicit):
+    mesh = jax.make_mesh((2,), ("d",), axis_types=(kind,))
+    with jax.set_mesh(mesh):
+        x, c = (jax.device_put(a, NamedSharding(mesh, s)) for a, s in ((xs, P(None, "d")), (carry, P("d"))))
+        p = jax.device_put(params, NamedSharding(mesh, P()))
+        compiled = gradient.lower(p, x, c).compile()
+        assert "all-gather" not in compiled.as_text(), kind
+        for found, e in zip(jax.tree.leaves(compiled(p, x, c)), jax.tree.leaves(expected)):
+            assert np.max(np.abs(np.asarray(found) - np.asarray(e))) < 1e-5, kind
+"""
+    root = pathlib.Path(__file__).parent.parent
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_precision_around_the_call_reaches_the_derivatives():

@@ -21,8 +21,9 @@ backpropagation through time in which a step emits only the cotangent of its sta
 and inputs are single products over many steps; forward mode, second derivatives and vmap follow from the same rule.
 Padding sets k = 1 and all a to 0; a reset replaces h and dh before the step.
 
-Cost and limits. Both passes go over time in chunks (see `Chunking`), so that all but the states stays in cache. Narrow
-layers keep nothing but the states, and the backward pass computes r, z, n, q again; wide ones keep those too.
+Cost and limits. Both passes go over time in chunks, so that all but the states stays in cache. The backward pass
+computes r, z, n, q again, or they are kept: `_chunking` says when. Under vmap over the batch the sizes that it goes by
+are those of one row.
 """
 
 import contextlib
@@ -99,6 +100,8 @@ def run(
     """See `Run`."""
     size, keeps = _chunking(*xs.shape, features=carry.shape[-1])
     how = How(cell.options, reverse, unroll, getattr(jax.config, PRECISION), size, keeps)
+    # bfloat16 weights as well: the sums over chunks that make their gradients are rounded once, at the end.
+    params = jax.tree.map(lambda leaf: jnp.astype(leaf, carry.dtype), params)
     hs = _states(how, params, carry, Steps(xs, valid, restart), reset_carry)
     last = hs[0 if reverse else -1] if xs.shape[0] else carry
     return last, hs if valid is None else jnp.where(valid[..., None], hs, 0)
@@ -115,6 +118,8 @@ def _chunking(steps: int, batch: int, in_features: int, *, features: int) -> tup
     I + H = 512, and better than computing at any width while they are few. But in loops of short steps, four more
     kernels a step cost more than either.
     """
+    if not isinstance(steps, int) or not isinstance(batch, int):
+        return steps, False  # Symbolic, for jax.export.
     a_step, total = batch * features, steps * batch * features
     size = max(16, steps if total <= 2**19 else 2**18 // a_step)
     # One that divides, where there is one: what is left over would be compiled as a program of its own.
@@ -141,8 +146,12 @@ def _run(
             g, valid, restart = now
             if restart is not None:
                 h = jnp.where(restart[:, None], restored, h)
-            a = activate(how.options, w, h, g)
-            new = update(how.options.update_gate, a.z, h, a.n)
+            seen = h
+            if keeps_activations and valid is not None:
+                # A NaN in the row's own state must not reach what is kept of its padding.
+                seen = jnp.where(valid[:, None], h, 0)
+            a = activate(how.options, w, seen, g)
+            new = update(how.options.update_gate, a.z, seen, a.n)
             if valid is not None:
                 new = jnp.where(valid[:, None], new, h)
             return new, (new, a if keeps_activations else None)
@@ -294,16 +303,19 @@ def _product(x: jax.Array | None, w: jax.Array | None) -> jax.Array | None:
 
 def _over_rows(x: jax.Array, dw: jax.Array | None) -> jax.Array | None:
     """x dw, by way of rows of one axis: XLA:CPU copies both sides of the transposed product over two."""
-    if dw is None:
-        return None
+    if dw is None or jax.device_count() > 1:
+        # A batch that is sharded over devices cannot be merged with time but by gathering it.
+        return _product(x, dw)
     rows = x.shape[0] * x.shape[1]
     return matmul(x.reshape(rows, x.shape[-1]), dw).reshape(*x.shape[:-1], dw.shape[-1])
 
 
 def _refuses(cell: Cell) -> str:
-    options = cell.options
-    if isinstance(options, GRUOptions) and cell.step is step_of(options) and cell.project is project:
-        return ""
+    if isinstance(cell.options, GRUOptions) and cell.project is project and isinstance(cell.step, functools.partial):
+        # Not the functions themselves: a cell that was pickled has a copy.
+        ours = step_of(cell.options)
+        if (cell.step.func, cell.step.args, cell.step.keywords) == (ours.func, ours.args, ours.keywords):
+            return ""
     return "it computes the equations of gru_jax.gru() and no others"
 
 

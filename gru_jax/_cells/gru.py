@@ -1,7 +1,6 @@
 """The gated recurrent unit."""
 
 import functools
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -179,7 +178,7 @@ def _gru(
 
 # Cached apart from the cell: cells that differ in how they begin share the compiled programs of their steps.
 @functools.cache
-def step_of(options: GRUOptions) -> Callable[..., tuple[jax.Array, jax.Array]]:
+def step_of(options: GRUOptions) -> functools.partial[tuple[jax.Array, jax.Array]]:
     """The step that these options stand for, the same function every time."""
     return functools.partial(_step, options)
 
