@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 INSTALL = 'pip install -e ".[bench]"'
-TORCH_NOTE = "for torch's small CPU build, pip install torch --index-url https://download.pytorch.org/whl/cpu first"
+TORCH_NOTE = "where torch's small CPU build is wanted, install that first: the default one may pull gigabytes"
 
 _BACKENDS = ("scan", "fused")
 
