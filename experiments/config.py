@@ -75,6 +75,16 @@ def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def differences(there: pydantic.BaseModel, here: pydantic.BaseModel, file: Path) -> list[str]:
+    """One line for each field in which the config in ``file`` and the one of now differ."""
+    old, new = (flatten(config.model_dump(mode="json")) for config in (there, here))
+    return [
+        f"{key}: {json.dumps(old.get(key))} in {file}, {json.dumps(new.get(key))} now"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+
+
 def _file_layers(path: Path) -> list[DictConfig]:
     """The config at ``path`` and its chain of bases, the lowest first."""
     layers: list[DictConfig] = []

@@ -127,13 +127,7 @@ class RunDirectory:
         return sorted(entry.name for entry in self.path.iterdir() if not entry.name.startswith("."))
 
     def _refuse_another_config(self, config: Config) -> None:
-        there = configs.flatten(self.read_config().model_dump(mode="json"))
-        here = configs.flatten(config.model_dump(mode="json"))
-        lines = [
-            f"{key}: {json.dumps(there.get(key))} in {self.config}, {json.dumps(here.get(key))} now"
-            for key in sorted(there.keys() | here.keys())
-            if there.get(key) != here.get(key)
-        ]
+        lines = configs.differences(self.read_config(), config, self.config)
         if lines:
             raise UserError([f"{self}: holds a run of another config; choose another directory with --run-dir", *lines])
 

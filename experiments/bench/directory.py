@@ -3,7 +3,6 @@
 config.yaml  command.txt  environment.json  bench.json  table.md  plots/*.png
 """
 
-import json
 from pathlib import Path
 
 from experiments import config as configs
@@ -40,13 +39,7 @@ class BenchDirectory:
                 f"{self}: has no config.yaml, so it is not a bench; choose another directory with --run-dir "
                 f"(found there: {', '.join(found[:5])}{', ...' if found[5:] else ''})"
             )
-        there = configs.flatten(self._read_config().model_dump(mode="json"))
-        here = configs.flatten(config.model_dump(mode="json"))
-        lines = [
-            f"{key}: {json.dumps(there.get(key))} in {self.config}, {json.dumps(here.get(key))} now"
-            for key in sorted(there.keys() | here.keys())
-            if there.get(key) != here.get(key)
-        ]
+        lines = configs.differences(self._read_config(), config, self.config)
         if lines:
             other = f"{self}: holds a bench of another config; choose another directory with --run-dir"
             raise UserError([other, *lines])

@@ -187,8 +187,7 @@ def _tangents(how: How, primals: Any, hs: jax.Array, activations: GRUActivations
         h_before, dh = carry
         steps, hs, activations, dx = now
         w, dw = (compute_params(tree, steps.x.dtype) for tree in (params, d_params))
-        seen = (hs[1:], h_before[None]) if how.reverse else (h_before[None], hs[:-1])
-        seen = jnp.concatenate(seen)
+        seen = jnp.concatenate([hs[1:], h_before[None]] if how.reverse else [h_before[None], hs[:-1]])
         if steps.restart is not None:
             seen = jnp.where(steps.restart[..., None], restored, seen)
         coefficients, u = _linearise(how.options, w, dw, seen, steps, activations, dx)
@@ -241,10 +240,10 @@ def _linearise(
     if valid is not None:
         a = Coefficients(jnp.where(valid[..., None], a.k, 1), *(jnp.where(valid[..., None], c, 0) for c in a[1:]))
 
-    seen = (h, h, h if options.reset_after else activations.r * h)
+    into_w_h = (h, h, h if options.reset_after else activations.r * h)
     dw_i, dw_h, db_i, db_h = ((None,) * 3 if parts is None else parts for parts in dw)
     dg = [_sum(_product(dx, w.w_i[i]), _over_rows(x, dw_i[i]), db_i[i]) for i in range(3)]
-    dq = [_sum(_over_rows(seen[i], dw_h[i]), db_h[i]) for i in range(3)]
+    dq = [_sum(_over_rows(into_w_h[i], dw_h[i]), db_h[i]) for i in range(3)]
     u_r, u_z = _sum(dg[0], dq[0]), _sum(dg[1], dq[1])
     if options.reset_after:
         u = _sum(_times(a.a_r, u_r), _times(a.a_z, u_z), _times(a.a_n, dg[2]), _times(a.a_q, dq[2]))
