@@ -10,6 +10,7 @@ import sys
 
 import jax
 import jax.export
+import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -203,17 +204,24 @@ import gru_jax
 cell = gru_jax.gru()
 params = cell.init(jax.random.key(0), 3, 4)
 xs, carry = jax.random.normal(jax.random.key(1), (6, 4, 3)), jnp.ones((4, 4))
-gradient = jax.jit(jax.grad(lambda p, x, c: jnp.sum(gru_jax.scan(cell, p, x, c)[1] ** 2), argnums=(0, 1)))
-expected = gradient(params, xs, carry)
+whole = lambda p, x, c: jnp.sum(gru_jax.scan(cell, p, x, c)[1] ** 2)
+rows = lambda p, x, c: jnp.sum(jax.vmap(lambda x, c: gru_jax.scan(cell, p, x, c)[1], (1, 0))(x, c) ** 2)
+gradient = lambda f: jax.jit(jax.grad(f, argnums=(0, 1)))
+expected = gradient(whole)(params, xs, carry)
 for kind in (AxisType.Auto, AxisType.Explicit):
     mesh = jax.make_mesh((2,), ("d",), axis_types=(kind,))
     with jax.set_mesh(mesh):
         x, c = (jax.device_put(a, NamedSharding(mesh, s)) for a, s in ((xs, P(None, "d")), (carry, P("d"))))
         p = jax.device_put(params, NamedSharding(mesh, P()))
-        compiled = gradient.lower(p, x, c).compile()
-        assert "all-gather" not in compiled.as_text(), kind
-        for found, e in zip(jax.tree.leaves(compiled(p, x, c)), jax.tree.leaves(expected)):
-            assert np.max(np.abs(np.asarray(found) - np.asarray(e))) < 1e-5, kind
+        functions = {"batch": whole, "vmap": rows}
+        if kind == AxisType.Auto:
+            specs = dict(in_specs=(P(), P(None, "d"), P("d")), out_specs=P())
+            functions["shard_map"] = jax.shard_map(lambda *a: jax.lax.psum(rows(*a), "d"), **specs)
+        for name, function in functions.items():
+            compiled = gradient(function).lower(p, x, c).compile()
+            assert "all-gather" not in compiled.as_text(), (kind, name)
+            for found, e in zip(jax.tree.leaves(compiled(p, x, c)), jax.tree.leaves(expected)):
+                assert np.max(np.abs(np.asarray(found) - np.asarray(e))) < 1e-5, (kind, name)
 """
     root = pathlib.Path(__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=False)
@@ -239,3 +247,90 @@ def test_vmap_makes_no_weight_gradient_per_row():
     compiled = jax.jit(jax.grad(rows)).lower(params, xs).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 4 * B * H * H
     assert f"{B},{H},{H}]" not in compiled.as_text()
+
+
+def states_in(function, *arguments):
+    """The shapes of the states that the runs in a function's jaxpr return."""
+
+    def walk(jaxpr):
+        for equation in jaxpr.eqns:
+            if equation.primitive.name == "gru_states":
+                yield equation.outvars[0].aval.shape
+            else:
+                for inner in jax.extend.core.jaxprs_in_params(equation.params):
+                    yield from walk(inner)
+
+    return list(walk(jax.make_jaxpr(function)(*arguments).jaxpr))
+
+
+@pytest.mark.parametrize("options", [{}, {"reverse": True}, {"remat": 4}], ids=["plain", "reverse", "remat"])
+@pytest.mark.parametrize("cell", ["after-keep", "before-write"])
+def test_vmap_over_rows_is_the_batch(cell, options, x64):
+    """Values and gradients; rows of one, rows of a batch of their own, and a reset_carry that all share."""
+    (params, xs, carry, restored), *weights = problem(CELLS[cell], (9, 6, 3, 4))
+    rng = np.random.default_rng(1)
+    masks = {"mask": rng.random((9, 6)) < 0.8, "resets": rng.random((9, 6)) < 0.2}
+    scan = lambda p, x, c, m, r: gru_jax.scan(CELLS[cell], p, x, c, reset_carry=r, **m, **options)  # noqa: E731
+    one_by_one = jax.vmap(scan, in_axes=(None, 1, 0, 1, None), out_axes=(0, 1))
+
+    def pairs(p, x, c, m, r):
+        x, m = jax.tree.map(lambda leaf: leaf.reshape(9, 3, 2, *leaf.shape[2:]), (x, m))
+        final, ys = jax.vmap(scan, in_axes=(None, 1, 0, 1, None), out_axes=(0, 1))(p, x, c.reshape(3, 2, 4), m, r)
+        return final.reshape(6, 4), ys.reshape(9, 6, 4)
+
+    def gradient(run):
+        def value(p, x, c, r):
+            final, ys = run(p, x, c, masks, r)
+            return jnp.sum(weights[0] * ys) + jnp.sum(weights[1] * final), (final, ys)
+
+        return jax.jit(jax.value_and_grad(value, argnums=(0, 1, 2, 3), has_aux=True))(params, xs, carry, restored[0])
+
+    expected = gradient(scan)
+    for run in (one_by_one, pairs):
+        assert relative_error(gradient(run), expected) < 1e-12
+    # ... and it is one run over all rows.
+    if not options.get("remat"):
+        for run in (one_by_one, pairs):
+            assert states_in(run, params, xs, carry, masks, restored[0]) == [(9, 6, 4)]
+
+
+def test_vmap_over_params_and_rows_of_each(x64):
+    """An ensemble of models, each on its own mapped batch: the inner axis is folded, the outer one cannot be."""
+    cell = CELLS["after-keep"]
+    (params, xs, *_), *weights = problem(cell, (7, 4, 3, 5))
+    ensemble = jax.tree.map(lambda leaf: jnp.stack([leaf, 0.5 * leaf, -leaf]), params)
+    member = jax.vmap(lambda p, x: gru_jax.scan(cell, p, x)[1], in_axes=(None, 1), out_axes=1)
+    value = lambda run, ps: jnp.sum(jnp.sin(run(ps, xs)) * weights[0])  # noqa: E731
+    mapped = jax.vmap(member, in_axes=(0, None))
+    looped = lambda ps, x: jnp.stack(  # noqa: E731
+        [gru_jax.scan(cell, jax.tree.map(lambda leaf: leaf[i], ps), x, backend="scan")[1] for i in range(3)]  # noqa: B023
+    )
+    found, expected = (jax.jit(jax.value_and_grad(functools.partial(value, run)))(ensemble) for run in (mapped, looped))
+    assert relative_error(found, expected) < 1e-12
+
+
+def test_a_sequence_that_all_rows_share_is_not_copied_for_each():
+    """Many initial states for one xs: what is parallel over time is computed once."""
+    cell = CELLS["after-keep"]
+    (params, xs, *_), *_ = problem(cell, (7, 2, 3, 5), np.float32)
+    starts = jnp.asarray(np.random.default_rng(0).normal(size=(11, 2, 5)).astype(np.float32))
+    mapped = jax.vmap(lambda c: gru_jax.scan(cell, params, xs, c)[1])
+    expected = jnp.stack([gru_jax.scan(cell, params, xs, c, backend="scan")[1] for c in starts])
+    assert relative_error(mapped(starts), expected) < 1e-6
+    wide = "f32[7,22,3]"
+    both = jax.vmap(lambda c, x: gru_jax.scan(cell, params, x, c)[1])
+    assert wide not in str(jax.make_jaxpr(mapped)(starts))
+    assert wide in str(jax.make_jaxpr(both)(starts, jnp.broadcast_to(xs, (11, *xs.shape))))
+
+
+def test_vmap_of_a_gradient_is_the_gradient_of_each_row(x64):
+    cell = CELLS["before-keep"]
+    (params, xs, *_), *weights = problem(cell, (7, 3, 3, 5))
+    value = lambda p, x, w: jnp.sum(w * gru_jax.scan(cell, p, x)[1])  # noqa: E731
+    found = jax.jit(jax.vmap(jax.grad(value, argnums=(0, 1)), in_axes=(None, 1, 1)))(params, xs, weights[0])
+    for i in range(3):
+        expected = jax.grad(
+            lambda p, x: jnp.sum(weights[0][:, i] * gru_jax.scan(cell, p, x, backend="scan")[1]),  # noqa: B023
+            argnums=(0, 1),
+        )(params, xs[:, i])
+        assert relative_error(jax.tree.map(lambda leaf: leaf[i], found), expected) < 1e-12  # noqa: B023

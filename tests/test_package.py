@@ -18,6 +18,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 FLOORS = {
     "_cells": 0,
     "_chunks": 0,
+    "_folding": 0,
     "_backends": 1,
     "_choice": 2,
     "_masks": 2,

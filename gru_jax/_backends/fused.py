@@ -22,8 +22,8 @@ and inputs are single products over many steps; forward mode, second derivatives
 Padding sets k = 1 and all a to 0; a reset replaces h and dh before the step.
 
 Cost and limits. Both passes go over time in chunks, so that all but the states stays in cache. The backward pass
-computes r, z, n, q again, or they are kept: `_chunking` says when. Under vmap over the batch the sizes that it goes by
-are those of one row.
+computes r, z, n, q again, or they are kept: `_chunking` says when. vmap over the batch is a wider batch, but for what
+is differentiated first and mapped then (`jax.vmap(jax.grad(...))`), which JAX maps operation by operation.
 """
 
 import contextlib
@@ -51,6 +51,7 @@ from gru_jax._cells.gru import (
 )
 from gru_jax._cells.precision import carry_dtype, compute_params, matmul
 from gru_jax._chunks import run_in_chunks
+from gru_jax._folding import fold_vmap
 
 # Of the setting that `jax.default_matmul_precision` makes.
 PRECISION = "jax_default_matmul_precision"
@@ -63,8 +64,6 @@ class How(NamedTuple):
     reverse: bool
     unroll: int
     precision: str | None
-    chunk: int
-    keeps_activations: bool
 
 
 class Steps(NamedTuple):
@@ -98,33 +97,45 @@ def run(
     unroll: int,
 ) -> tuple[Any, jax.Array]:
     """See `Run`."""
-    size, keeps = _chunking(*xs.shape, features=carry.shape[-1])
-    how = How(cell.options, reverse, unroll, getattr(jax.config, PRECISION), size, keeps)
+    how = How(cell.options, reverse, unroll, getattr(jax.config, PRECISION))
     # bfloat16 weights as well: the sums over chunks that make their gradients are rounded once, at the end.
     params = jax.tree.map(lambda leaf: jnp.astype(leaf, carry.dtype), params)
-    hs = _states(how, params, carry, Steps(xs, valid, restart), reset_carry)
+    hs = _foldable(how, params, carry, Steps(xs, valid, restart), reset_carry)
     last = hs[0 if reverse else -1] if xs.shape[0] else carry
     return last, hs if valid is None else jnp.where(valid[..., None], hs, 0)
 
 
-def _chunking(steps: int, batch: int, in_features: int, *, features: int) -> tuple[int, bool]:
-    """Steps in a chunk, and whether the activations are kept rather than computed again.
+class Chunking(NamedTuple):
+    """How a run is cut in time.
 
-    Measured on XLA:CPU, two cores with AVX-512. Memory that a program has not touched before costs about half a
-    nanosecond a byte, once for every call where more than 32 MiB are asked for at a time; pieces of 2^18 elements,
-    1 MiB an array, are near the best from 2^17 to 2^19, and one piece is where that is all there is.
+    Attributes:
+      steps: how many there are in a chunk.
+      keeps_activations: whether the backward pass finds r, z, n and q, or computes them again.
+    """
+
+    steps: int
+    keeps_activations: bool
+
+
+def _chunking(xs: jax.Array, start: jax.Array) -> Chunking:
+    """Measured on XLA:CPU, two cores with AVX-512, in float32.
+
+    Memory that a program has not touched before costs about half a nanosecond a byte, once for every call where more
+    than 32 MiB are asked for at a time; pieces of 2^18 elements an array are near the best from 2^17 to 2^19, and one
+    piece is where that is all there is. Below 16 steps what begins and ends a chunk is no longer small beside them.
 
     To compute the activations of an element again takes 6 (I + H) operations, to keep them 16 bytes. That is even near
     I + H = 512, and better than computing at any width while they are few. But in loops of short steps, four more
     kernels a step cost more than either.
     """
+    steps, (batch, features) = xs.shape[0], start.shape
     if not isinstance(steps, int) or not isinstance(batch, int):
-        return steps, False  # Symbolic, for jax.export.
+        return Chunking(steps, keeps_activations=False)  # Symbolic, for jax.export.
     a_step, total = batch * features, steps * batch * features
     size = max(16, steps if total <= 2**19 else 2**18 // a_step)
     # One that divides, where there is one: what is left over would be compiled as a program of its own.
     size = next((s for s in range(min(size, steps), size // 2, -1) if steps % s == 0), size)
-    return size, in_features + features >= 512 or (a_step >= 4096 and total <= 2**20)
+    return Chunking(size, xs.shape[-1] + features >= 512 or (a_step >= 4096 and total <= 2**20))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -159,63 +170,71 @@ def _run(
         g = project(w, steps.x)
         return lax.scan(step, h, (g, steps.valid, steps.restart), reverse=how.reverse, unroll=how.unroll)
 
-    return run_in_chunks(chunk, start, steps, how.chunk, reverse=how.reverse)[1]
+    size = _chunking(steps.x, start).steps
+    return run_in_chunks(chunk, start, steps, size, reverse=how.reverse)[1]
 
 
 @functools.partial(_states.defjvp, symbolic_zeros=True)
 def _states_jvp(how: How, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
-    tangents = jax.tree.map(lambda leaf: None if type(leaf) is SymbolicZero else leaf, tangents)
+    return _differentiate(
+        how, primals, jax.tree.map(lambda leaf: None if type(leaf) is SymbolicZero else leaf, tangents)
+    )
+
+
+def _differentiate(how: How, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    """All states and their tangents; a tangent of None is zero."""
+    params, start, steps, restored = primals
+    d_params, d_start, d_steps, d_restored = tangents
+    chunking = _chunking(steps.x, start)
     # The rule may be traced when the setting around the call is gone.
     precision = jax.default_matmul_precision(how.precision) if how.precision else contextlib.nullcontext()
     with precision:
-        if how.keeps_activations:
+        if chunking.keeps_activations:
             hs, activations = _run(how, *primals, keeps_activations=True)
         else:
             hs, activations = _states(how, *primals), None
-        return hs, _tangents(how, primals, hs, activations, tangents)
+        if not hs.shape[0]:
+            return hs, hs
+        d_params = jax.tree.map(lambda leaf: jnp.split(leaf, 3, axis=-1), d_params)
+        dh = jnp.zeros_like(start) if d_start is None else d_start
+        # Nothing is kept of a chunk but what goes in: the backward pass computes the coefficients again.
+        chunk = jax.checkpoint(functools.partial(_tangents_of_chunk, how), prevent_cse=False)
+        chunk = functools.partial(chunk, gates(how.options, params), d_params, restored, d_restored)
+        dhs = run_in_chunks(
+            chunk, (start, dh), (steps, hs, activations, d_steps.x), chunking.steps, reverse=how.reverse
+        )[1]
+        return hs, dhs
 
 
-def _tangents(how: How, primals: Any, hs: jax.Array, activations: GRUActivations | None, tangents: Any) -> jax.Array:
-    """The tangents of all states; a tangent of None is zero."""
-    params, start, steps, restored = primals
-    d_params, d_start, d_steps, d_restored = tangents
-    params, d_params = gates(how.options, params), jax.tree.map(lambda leaf: jnp.split(leaf, 3, axis=-1), d_params)
+def _tangents_of_chunk(
+    how: How, params: GRUGates, d_params: Any, restored: Any, d_restored: Any, carry: Any, now: Any
+) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+    """The state and its tangent after these steps, and the tangents of all their states.
 
-    # Nothing is kept of a chunk but what goes in: the backward pass computes the coefficients again.
-    @functools.partial(jax.checkpoint, prevent_cse=False)
-    def chunk(params: Any, d_params: Any, d_restored: Any, carry: Any, now: Any) -> Any:
-        h_before, dh = carry
-        steps, hs, activations, dx = now
-        w, dw = (compute_params(tree, steps.x.dtype) for tree in (params, d_params))
-        seen = jnp.concatenate([hs[1:], h_before[None]] if how.reverse else [h_before[None], hs[:-1]])
-        if steps.restart is not None:
-            seen = jnp.where(steps.restart[..., None], restored, seen)
-        coefficients, u = _linearise(how.options, w, dw, seen, steps, activations, dx)
-        recur = _recurrence(how.options, w.w_h)
-        # Wide before the loop: what a loop makes of known values, the transposed one gets from a loop of its own.
-        restart = None if steps.restart is None else jnp.broadcast_to(steps.restart[..., None], hs.shape)
+    `carry` is the state and its tangent before them, `now` the steps, their states, their activations or None, and the
+    tangent of their inputs or None. `d_params` has the fields of GRUParams, each None or its parts for r, z, n.
+    """
+    h_before, dh = carry
+    steps, hs, activations, dx = now
+    w, dw = (compute_params(tree, steps.x.dtype) for tree in (params, d_params))
+    seen = jnp.concatenate([hs[1:], h_before[None]] if how.reverse else [h_before[None], hs[:-1]])
+    if steps.restart is not None:
+        seen = jnp.where(steps.restart[..., None], restored, seen)
+    coefficients, u = _linearise(how.options, w, dw, seen, steps, activations, dx)
+    recur = _recurrence(how.options, w.w_h)
+    # Wide before the loop: what a loop makes of known values, the transposed one gets from a loop of its own.
+    restart = None if steps.restart is None else jnp.broadcast_to(steps.restart[..., None], hs.shape)
 
-        def step(dh: jax.Array, now: Any) -> tuple[jax.Array, jax.Array]:
-            coefficients, u, restart = now
-            if restart is not None:
-                dh = jnp.where(restart, 0 if d_restored is None else d_restored, dh)
-            dh = recur(coefficients, dh)
-            dh = dh if u is None else dh + u
-            return dh, dh
+    def step(dh: jax.Array, now: Any) -> tuple[jax.Array, jax.Array]:
+        coefficients, u, restart = now
+        if restart is not None:
+            dh = jnp.where(restart, 0 if d_restored is None else d_restored, dh)
+        dh = recur(coefficients, dh)
+        dh = dh if u is None else dh + u
+        return dh, dh
 
-        dh, dhs = lax.scan(step, dh, (coefficients, u, restart), reverse=how.reverse, unroll=how.unroll)
-        return (hs[0 if how.reverse else -1], dh), dhs
-
-    if not hs.shape[0]:
-        return hs
-    dh = jnp.zeros_like(start) if d_start is None else d_start
-    return run_in_chunks(
-        functools.partial(chunk, params, d_params, d_restored),
-        (start, dh),
-        (steps, hs, activations, d_steps.x),
-        how.chunk,
-        reverse=how.reverse,
-    )[1]
+    dh, dhs = lax.scan(step, dh, (coefficients, u, restart), reverse=how.reverse, unroll=how.unroll)
+    return (hs[0 if how.reverse else -1], dh), dhs
 
 
 def _linearise(
@@ -227,10 +246,7 @@ def _linearise(
     activations: GRUActivations | None,
     dx: jax.Array | None,
 ) -> tuple[Coefficients, jax.Array | None]:
-    """The coefficients of the recurrence over these steps, and u, what drives it (None for zero).
-
-    `dw` has the fields of GRUParams, each None or its parts for r, z, n.
-    """
+    """The coefficients of the recurrence over these steps, and u, what drives it (None for zero)."""
     x, valid = steps.x, steps.valid
     if valid is not None:
         h = jnp.where(valid[..., None], h, 0)
@@ -307,6 +323,9 @@ def _over_rows(x: jax.Array, dw: jax.Array | None) -> jax.Array | None:
         return _product(x, dw)
     rows = x.shape[0] * x.shape[1]
     return matmul(x.reshape(rows, x.shape[-1]), dw).reshape(*x.shape[:-1], dw.shape[-1])
+
+
+_foldable = fold_vmap("gru_states", _states, _differentiate, batch_axes=(None, 0, 1, 0), out_axis=1)
 
 
 def _refuses(cell: Cell) -> str:
