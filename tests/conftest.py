@@ -4,7 +4,7 @@ import hypothesis
 import jax
 import pytest
 
-from tests.cases import CASES
+from tests.cases import CASES, KINDS
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 hypothesis.settings.register_profile(
@@ -27,4 +27,10 @@ def x64():
 @pytest.fixture(params=CASES, ids=str)
 def case(request):
     """Every cell on every backend that serves it."""
+    return request.param
+
+
+@pytest.fixture(params=KINDS, ids=str)
+def kind(request):
+    """One cell of each kind on every backend that serves it."""
     return request.param

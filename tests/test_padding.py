@@ -18,19 +18,19 @@ garbage_strategy = st.sampled_from([np.nan, np.inf, -np.inf, 1e30])
 @pytest.mark.parametrize("reverse", [False, True])
 @hypothesis.settings(max_examples=4)
 @hypothesis.given(lengths=lengths_strategy, garbage=garbage_strategy)
-def test_lengths_are_the_rows_alone(case, reverse, lengths, garbage):
+def test_lengths_are_the_rows_alone(kind, reverse, lengths, garbage):
     """Values and gradients against the reference, which never touches the padding."""
     valid = np.arange(T)[:, None] < np.array(lengths)
     with jax.enable_x64(True):
-        check(case, case.differentiated("seq_lengths", reverse=reverse), np.array(lengths), valid, garbage, reverse)
+        check(kind, kind.differentiated("seq_lengths", reverse=reverse), np.array(lengths), valid, garbage, reverse)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
 @hypothesis.settings(max_examples=4)
 @hypothesis.given(mask=mask_strategy, garbage=garbage_strategy)
-def test_a_mask_is_the_rows_without_their_holes(case, reverse, mask, garbage):
+def test_a_mask_is_the_rows_without_their_holes(kind, reverse, mask, garbage):
     with jax.enable_x64(True):
-        check(case, case.differentiated("mask", reverse=reverse), np.array(mask), np.array(mask), garbage, reverse)
+        check(kind, kind.differentiated("mask", reverse=reverse), np.array(mask), np.array(mask), garbage, reverse)
 
 
 def check(case, run, padding, valid, garbage, reverse):
@@ -59,26 +59,26 @@ def test_resets_in_and_beside_the_padding(case, reverse, mask, starts):
     assert relative_error(gradients, expected_gradients) < 1e-11
 
 
-def test_a_row_of_length_zero_returns_its_initial_carry_to_the_bit(case):
-    params, xs = case.params(dtype=np.float32), np.full((T, B, I), np.nan, np.float32)
-    carry = case.carry((B,), dtype=np.float32)
+def test_a_row_of_length_zero_returns_its_initial_carry_to_the_bit(kind):
+    params, xs = kind.params(dtype=np.float32), np.full((T, B, I), np.nan, np.float32)
+    carry = kind.carry((B,), dtype=np.float32)
     for reverse in (False, True):
-        final, ys = case.scan(params, xs, carry, seq_lengths=np.zeros(B, np.int32), reverse=reverse)
+        final, ys = kind.scan(params, xs, carry, seq_lengths=np.zeros(B, np.int32), reverse=reverse)
         assert_close(final, carry)
         assert not np.any(ys)
 
 
 @pytest.mark.parametrize("garbage", [np.nan, np.inf])
-def test_a_bad_state_beside_padding_reaches_no_gradient(case, garbage):
+def test_a_bad_state_beside_padding_reaches_no_gradient(kind, garbage):
     """Row 0 is padding first and starts anew at its first step; row 1 has length 0; both begin from a bad state."""
-    params, xs = case.params(dtype=np.float32), case.xs((T, 2), dtype=np.float32)
+    params, xs = kind.params(dtype=np.float32), kind.xs((T, 2), dtype=np.float32)
     mask = np.array([[0, 1, 1, 1, 1], [0] * 5], bool).T
     resets = np.eye(T, 2, -1, bool)
 
     def loss(params, xs, carry, mask, resets):
-        return jnp.sum(case.scan(params, xs, carry, mask=mask, resets=resets)[1])
+        return jnp.sum(kind.scan(params, xs, carry, mask=mask, resets=resets)[1])
 
-    bad = jax.tree.map(lambda leaf: np.full_like(leaf, garbage), case.carry((2,), dtype=np.float32))
+    bad = jax.tree.map(lambda leaf: np.full_like(leaf, garbage), kind.carry((2,), dtype=np.float32))
     value, gradients = jax.value_and_grad(loss, argnums=(0, 1, 2))(params, xs, bad, mask, resets)
     good = jax.tree.map(np.zeros_like, bad)
     expected_value, expected = jax.value_and_grad(loss, argnums=(0, 1, 2))(params, xs, good, mask, resets)
@@ -96,26 +96,26 @@ def test_narrow_integer_lengths_on_long_sequences(case, dtype):
     assert not np.any(ys[100:])
 
 
-def test_lengths_beyond_the_end_are_clamped_under_jit(case):
-    params, xs = case.params(dtype=np.float32), case.xs((T, 2), dtype=np.float32)
-    run = jax.jit(lambda lengths: case.scan(params, xs, seq_lengths=lengths))
+def test_lengths_beyond_the_end_are_clamped_under_jit(kind):
+    params, xs = kind.params(dtype=np.float32), kind.xs((T, 2), dtype=np.float32)
+    run = jax.jit(lambda lengths: kind.scan(params, xs, seq_lengths=lengths))
     assert_close(run(np.array([T + 5, -3])), run(np.array([T, 0])))
 
 
-def test_lengths_under_vmap(case):
-    params, xs = case.params(dtype=np.float32), case.xs((T, B), dtype=np.float32)
+def test_lengths_under_vmap(kind):
+    params, xs = kind.params(dtype=np.float32), kind.xs((T, B), dtype=np.float32)
     lengths = np.array([2, T, 0])
-    mapped = jax.vmap(lambda x, n: case.scan(params, x, seq_lengths=n), (1, 0), (0, 1))(xs, lengths)
-    assert_close(mapped, case.scan(params, xs, seq_lengths=lengths), atol=1e-6)
+    mapped = jax.vmap(lambda x, n: kind.scan(params, x, seq_lengths=n), (1, 0), (0, 1))(xs, lengths)
+    assert_close(mapped, kind.scan(params, xs, seq_lengths=lengths), atol=1e-6)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_nan_asked_of_a_row_of_padding_stays_in_that_row(case, reverse, x64):
+def test_nan_asked_of_a_row_of_padding_stays_in_that_row(kind, reverse, x64):
     """A loss that is NaN for a row of length 0 makes NaN of that row's carry gradient and of nothing else."""
-    params, xs, carry, _ = case.problem(4, 2)[0]
+    params, xs, carry, _ = kind.problem(4, 2)[0]
 
     def loss(params, xs, carry):
-        final, ys = case.scan(params, xs, carry, seq_lengths=jnp.array([4, 0]), reverse=reverse)
+        final, ys = kind.scan(params, xs, carry, seq_lengths=jnp.array([4, 0]), reverse=reverse)
         asked = jnp.array([[1.0], [jnp.nan]])
         return jnp.sum(ys) + sum(jnp.sum(asked * leaf) for leaf in jax.tree.leaves(final))
 

@@ -54,52 +54,52 @@ def test_any_sizes_and_options(case, shape, reverse, remat, unroll, seed):
     assert_close(values, case.run(params, xs, plain(carry), valid, resets, restored, reverse), atol=1e-12)
 
 
-def test_no_carry_means_zeros(case, x64):
-    params, xs = case.params(), case.xs((T, B))
-    zeros = plain(jax.tree.map(np.zeros_like, case.carry((B,))))
-    assert_close(case.scan(params, xs), case.run(params, xs, zeros), atol=1e-12)
+def test_no_carry_means_zeros(kind, x64):
+    params, xs = kind.params(), kind.xs((T, B))
+    zeros = plain(jax.tree.map(np.zeros_like, kind.carry((B,))))
+    assert_close(kind.scan(params, xs), kind.run(params, xs, zeros), atol=1e-12)
 
 
 @pytest.mark.parametrize("unroll", [1, 4, 50])
-def test_stepping_is_scan_is_lax_scan_is_any_unroll(case, unroll, x64):
-    params, carry, xs = case.params(), case.carry((B,)), case.xs((T, B))
-    scanned = case.scan(params, xs, carry, unroll=unroll)
-    by_hand = jax.lax.scan(functools.partial(case.cell, params), carry, xs)
+def test_stepping_is_scan_is_lax_scan_is_any_unroll(kind, unroll, x64):
+    params, carry, xs = kind.params(), kind.carry((B,)), kind.xs((T, B))
+    scanned = kind.scan(params, xs, carry, unroll=unroll)
+    by_hand = jax.lax.scan(functools.partial(kind.cell, params), carry, xs)
     state, ys = carry, []
     for x in xs:
-        state, y = case.cell(params, state, x)
+        state, y = kind.cell(params, state, x)
         ys.append(y)
     assert_close(scanned, by_hand, atol=1e-14)
     assert_close(scanned, (state, jnp.stack(ys)), atol=1e-14)
 
 
 @pytest.mark.parametrize("batch", [(), (2, 3)])
-def test_batch_axes_are_vmap_are_a_loop_over_rows(case, batch, x64):
-    params, carry, xs = case.params(), case.carry(batch), case.xs((T, *batch))
-    final, ys = case.scan(params, xs, carry)
+def test_batch_axes_are_vmap_are_a_loop_over_rows(kind, batch, x64):
+    params, carry, xs = kind.params(), kind.carry(batch), kind.xs((T, *batch))
+    final, ys = kind.scan(params, xs, carry)
     assert ys.shape == (T, *batch, H)
-    mapped = lambda xs, carry: case.scan(params, xs, carry)  # noqa: E731
+    mapped = lambda xs, carry: kind.scan(params, xs, carry)  # noqa: E731
     for _ in batch:
         mapped = jax.vmap(mapped, in_axes=(1, 0), out_axes=(0, 1))
     assert_close(mapped(xs, carry), (final, ys), atol=1e-14)
     for index in np.ndindex(batch):
         row = (slice(None), *index)
-        alone = case.run(params, xs[row][:, None], jax.tree.map(lambda c, i=index: c[i][None], plain(carry)))
+        alone = kind.run(params, xs[row][:, None], jax.tree.map(lambda c, i=index: c[i][None], plain(carry)))
         picked = jax.tree.map(lambda c, i=index: c[i][None], final), ys[row][:, None]
         assert_close(picked, alone, atol=1e-12)
 
 
-def test_vmap_over_params_is_an_ensemble(case, x64):
-    members = [case.params(seed) for seed in range(3)]
+def test_vmap_over_params_is_an_ensemble(kind, x64):
+    members = [kind.params(seed) for seed in range(3)]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *members)
-    xs = case.xs((T, B))
-    zeros = plain(jax.tree.map(np.zeros_like, case.carry((B,))))
-    _, ys = jax.vmap(lambda p: case.scan(p, xs))(stacked)
+    xs = kind.xs((T, B))
+    zeros = plain(jax.tree.map(np.zeros_like, kind.carry((B,))))
+    _, ys = jax.vmap(lambda p: kind.scan(p, xs))(stacked)
     for member, y in zip(members, ys, strict=True):
-        assert_close(y, case.run(member, xs, zeros)[1], atol=1e-12)
+        assert_close(y, kind.run(member, xs, zeros)[1], atol=1e-12)
 
     def loss(p):
-        return jnp.sum(case.scan(p, xs)[1] ** 2)
+        return jnp.sum(kind.scan(p, xs)[1] ** 2)
 
     gradients, gradient = jax.jit(jax.vmap(jax.grad(loss)))(stacked), jax.jit(jax.grad(loss))
     for i, member in enumerate(members):
@@ -107,9 +107,9 @@ def test_vmap_over_params_is_an_ensemble(case, x64):
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_cutting_and_threading_the_carry_is_the_whole(case, reverse, x64):
+def test_cutting_and_threading_the_carry_is_the_whole(kind, reverse, x64):
     """Values and gradients; three pieces, one of a single step."""
-    arguments, weights = case.problem(T, B)
+    arguments, weights = kind.problem(T, B)
     resets = np.random.default_rng(3).random((T, B)) < 0.3
     resets[[1, 4]] = False  # In reverse a reset at the first step of a piece belongs to the piece before it.
     pieces = [slice(0, 1), slice(1, 4), slice(4, T)][:: -1 if reverse else 1]
@@ -119,29 +119,29 @@ def test_cutting_and_threading_the_carry_is_the_whole(case, reverse, x64):
         ys = jnp.zeros((T, B, H))
         for piece in pieces:
             options = {"resets": resets[piece], "reset_carry": restored, "reverse": reverse}
-            carry, part = case.scan(params, xs[piece], carry, **options)
+            carry, part = kind.scan(params, xs[piece], carry, **options)
             ys = ys.at[piece].set(part)
         seen = [jnp.sum(w * c) for w, c in zip(weights[1], jax.tree.leaves(carry), strict=True)]
         return jnp.sum(weights[0] * ys) + sum(seen), (carry, ys)
 
     (_, values), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(arguments)
-    whole = case.differentiated(with_resets=True, reverse=reverse)(arguments, weights, None, resets)
+    whole = kind.differentiated(with_resets=True, reverse=reverse)(arguments, weights, None, resets)
     assert_close(values, whole[0], atol=1e-14)
     assert relative_error(gradients, whole[1]) < 1e-13
 
 
-def test_reverse_is_flip_scan_flip(case, x64):
-    params, carry, xs = case.params(), case.carry((B,)), case.xs((T, B))
-    final, ys = case.scan(params, xs[::-1], carry)
-    assert_close(case.scan(params, xs, carry, reverse=True), (final, ys[::-1]), atol=1e-14)
+def test_reverse_is_flip_scan_flip(kind, x64):
+    params, carry, xs = kind.params(), kind.carry((B,)), kind.xs((T, B))
+    final, ys = kind.scan(params, xs[::-1], carry)
+    assert_close(kind.scan(params, xs, carry, reverse=True), (final, ys[::-1]), atol=1e-14)
 
 
-def test_reverse_of_padded_rows_flips_their_valid_part(case, x64):
-    params, xs = case.params(), case.xs((T, B))
+def test_reverse_of_padded_rows_flips_their_valid_part(kind, x64):
+    params, xs = kind.params(), kind.xs((T, B))
     lengths = np.array([T, 4, 1])
-    _, ys = case.scan(params, xs, reverse=True, seq_lengths=lengths)
+    _, ys = kind.scan(params, xs, reverse=True, seq_lengths=lengths)
     for b, n in enumerate(lengths):
-        _, flipped = case.scan(params, xs[:n, b][::-1])
+        _, flipped = kind.scan(params, xs[:n, b][::-1])
         assert_close(ys[:n, b], flipped[::-1], atol=1e-14)
 
 
