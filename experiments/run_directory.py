@@ -37,6 +37,7 @@ class RunDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.plots = self.path / "plots"
         self.sample = self.path / "sample.txt"
+        self.pictures = self.path / "pictures.json"
         self.summary = self.path / "summary.json"
 
     def __str__(self) -> str:
@@ -68,6 +69,10 @@ class RunDirectory:
     def read_environment(self) -> dict[str, Any] | None:
         """What the run was started on, or None if it did not come so far; UserError if it was damaged."""
         return self._read_json(self.environment, "delete it, and train writes it anew")
+
+    def read_pictures(self) -> dict[str, Any]:
+        """What `experiments.pictures` draws of the test split, by file stem; empty where there is nothing to show."""
+        return self._read_json(self.pictures, "delete it, and train again in another --run-dir to have it back") or {}
 
     def _read_json(self, path: Path, remedy: str) -> dict[str, Any] | None:
         try:
@@ -114,7 +119,7 @@ class RunDirectory:
 
     def _refuse_wrong_kinds(self) -> None:
         folders = (self.tensorboard, self.checkpoints, self.plots)
-        files = (self.config, self.command, self.environment, self.metrics, self.sample, self.summary)
+        files = (self.config, self.command, self.environment, self.metrics, self.sample, self.pictures, self.summary)
         for path in (*folders, *files):
             if path.exists() and path.is_dir() != (path in folders):
                 kind = "directory" if path in folders else "file"

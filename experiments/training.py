@@ -233,6 +233,9 @@ class _Run:
         if not self.validation or origin == "best":
             self.validation = self.evaluator(params, "validation")
         test, confusion = self.evaluator.with_confusion(params, "test")
+        assessment = self.evaluator.assess(params)
+        if assessment is not None:
+            test |= assessment.metrics
         self._write(self.config.training.steps, "test", test)
         test, validation = (
             {name: metrics_log.rounded(value) for name, value in metrics.items()} for metrics in (test, self.validation)
@@ -249,6 +252,8 @@ class _Run:
             summary["best_step"] = int(self.state.best.step)
         if confusion is not None:
             summary |= {"confusion": confusion, "class_names": list(task.class_names)}
+        if assessment is not None and assessment.pictures:
+            run_directory.write_json(self.directory.pictures, dict(assessment.pictures))
         if task.alphabet:
             summary["sample"] = self._sample(params)
         run_directory.write_json(self.directory.summary, summary)

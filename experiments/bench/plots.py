@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from experiments.bench import registry
 from experiments.bench.results import Group, Results
-from experiments.plots import new_figure, save
+from experiments.figures import new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -11,14 +10,12 @@ import numpy as np
 from pydantic import Field
 
 from experiments.errors import UserError
-from experiments.tasks.task import Batch, Task, TaskBlock, Vectors, cut
+from experiments.tasks.task import Batch, Task, TaskBlock, Vectors, stored
 
 TEST_ROWS = 360
 """The last rows of the file; the rows before them are the training part."""
 VALIDATION_ROWS = 180
 """The last rows of the training part, held out of training to validate on."""
-
-_ORDER, _AUGMENT = 1, 2
 
 
 class Augmentation(TaskBlock):
@@ -64,14 +61,10 @@ def build(config: DigitsConfig) -> Task:
         inputs = np.ascontiguousarray(images.reshape(len(images), config.steps, -1))
         return Batch(inputs, labels, np.ones(len(labels), np.float32))
 
-    def train_batch(seed: int, step: int, batch_size: int) -> Batch:
-        rows = _epoch_rows(seed, step, batch_size, last["train"])
-        rng = np.random.default_rng((seed, step, _AUGMENT))
-        return batch(_augment(images[rows], config.augmentation, rng), labels[rows])
+    def augmented(rows: Batch, rng: np.random.Generator) -> Batch:
+        return batch(_augment(rows.inputs.reshape(-1, 8, 8), config.augmentation, rng), rows.targets)
 
-    def split_batches(split: str, batch_size: int) -> Iterator[Batch]:
-        rows = slice(first[split], last[split])
-        return cut(batch(images[rows], labels[rows]), batch_size)
+    splits = {name: batch(images[start : last[name]], labels[start : last[name]]) for name, start in first.items()}
 
     return Task(
         name="digits",
@@ -85,8 +78,7 @@ def build(config: DigitsConfig) -> Task:
             "linear classifier on summaries of the rows (mean, sd, first, middle and last), same split; "
             "logistic regression on all 64 pixels at once reaches 0.900"
         ),
-        train_batch=train_batch,
-        split_batches=split_batches,
+        **stored(splits, augmented),
         class_names=tuple("0123456789"),
         facts={
             "sha256": hashlib.sha256(raw).hexdigest(),
@@ -106,14 +98,6 @@ def _file() -> Path:
             return path
     problem = "which is not installed" if spec is None else "and the one installed lacks digits.csv.gz"
     raise UserError(f'task.name: digits reads a file of scikit-learn, {problem}; run: pip install "scikit-learn>=1.5"')
-
-
-def _epoch_rows(seed: int, step: int, batch_size: int, count: int) -> np.ndarray:
-    """Rows of one step, when every pass over the ``count`` rows has its own order."""
-    start, stop = step * batch_size, (step + 1) * batch_size
-    epochs = range(start // count, (stop - 1) // count + 1)
-    orders = [np.random.default_rng((seed, epoch, _ORDER)).permutation(count) for epoch in epochs]
-    return np.concatenate(orders)[start - epochs[0] * count :][:batch_size]
 
 
 def _augment(images: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:

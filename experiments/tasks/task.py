@@ -1,7 +1,8 @@
 """What a task hands to the training loop: batches, and what to make of them."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -11,8 +12,8 @@ from pydantic import BaseModel, ConfigDict
 class Batch(NamedTuple):
     """``B`` rows of data, as NumPy arrays."""
 
-    inputs: np.ndarray
-    """(B, T) int32 tokens, or (B, T, I) float32 vectors."""
+    inputs: Any
+    """(B, T) int32 tokens, or (B, T, I) float32 vectors, or what else the task's `inputs` say; leaves begin with B."""
     targets: np.ndarray
     """Classes (B,) or, at every step, (B, T), int32; or values (B, outputs), float32."""
     weights: np.ndarray
@@ -33,6 +34,24 @@ class Vectors(NamedTuple):
     features: int
 
 
+class Quantiles(NamedTuple):
+    """The pinball loss of these quantiles, between 0 and 1 and rising; 0.5, which is one of them, is the forecast.
+
+    Targets are (..., values) and outputs (..., values * levels), the levels of a value side by side.
+    """
+
+    levels: tuple[float, ...]
+
+
+class Assessment(NamedTuple):
+    """What a whole test split says that sums over batches cannot."""
+
+    metrics: dict[str, float]
+    """Names of ``experiments.losses.BETTER``."""
+    pictures: Mapping[str, Any] = MappingProxyType({})
+    """File stem -> what ``experiments.pictures`` draws: JSON, with its ``kind``."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Task:
     """Data, loss and metrics of one task, loaded and ready."""
@@ -43,9 +62,9 @@ class Task:
     """Width of the read-out: the number of classes, or of regression targets."""
     per_step: bool
     """True: targets at every step; False: one a sequence."""
-    loss: Literal["cross_entropy", "squared_error"]
+    loss: Literal["cross_entropy", "squared_error", "bernoulli"] | Quantiles
     metrics: tuple[str, ...]
-    """What to report, the deciding metric first; names of ``experiments.losses.BETTER``."""
+    """What sums over a split give, the deciding metric first; names of ``experiments.losses.BETTER``."""
     floor: Mapping[str, float]
     """Metric -> what an honest baseline without recurrence reaches on the test split."""
     floor_note: str
@@ -54,6 +73,12 @@ class Task:
     """(seed, step, batch_size) -> Batch, a pure function."""
     split_batches: Callable[[str, int], Iterator[Batch]]
     """("validation" | "test", batch_size) -> batches of one shape, always the same; padding rows weigh 0."""
+    scale: float = 1.0
+    """What one unit of the targets is in the unit that errors are reported in."""
+    predict: str = "__call__"
+    """The method of the model whose outputs `assess` gets."""
+    assess: Callable[[Iterable[tuple[Batch, Any]]], Assessment] | None = None
+    """Batches of the test split with the model's outputs, as NumPy arrays; their filled-up rows weigh 0."""
     class_names: tuple[str, ...] = ()
     alphabet: str = ""
     """Token ``i`` is the character ``alphabet[i]``."""
@@ -74,6 +99,8 @@ class TaskBlock(BaseModel):
 
 # The last word of the seed of a training batch, so that it never meets that of a held-out split.
 _TRAIN, _HELD_OUT = 1, {"validation": 2, "test": 3}
+# Of stored rows: of the order of a pass, and of what changes a batch.
+_ORDER, _CHANGE = 1, 2
 
 
 def generated(rows: Callable[[np.random.Generator, int], Batch], counts: Mapping[str, int]) -> dict[str, Any]:
@@ -91,21 +118,59 @@ def generated(rows: Callable[[np.random.Generator, int], Batch], counts: Mapping
     return {"train_batch": train_batch, "split_batches": split_batches}
 
 
+def stored(
+    splits: Mapping[str, Batch], change: Callable[[Batch, np.random.Generator], Batch] | None = None
+) -> dict[str, Any]:
+    """``train_batch`` and ``split_batches`` of a task whose rows lie in memory, by split.
+
+    Each pass over the rows of "train" has an order of its own. ``change(batch, rng)`` is what becomes of a training
+    batch, drawn anew at each step.
+    """
+
+    def train_batch(seed: int, step: int, batch_size: int) -> Batch:
+        picked = rows_of_step(seed, step, batch_size, len(splits["train"].targets))
+        batch = pick(splits["train"], picked)
+        return batch if change is None else change(batch, np.random.default_rng((seed, step, _CHANGE)))
+
+    def split_batches(split: str, batch_size: int) -> Iterator[Batch]:
+        return cut(splits[split], batch_size)
+
+    return {"train_batch": train_batch, "split_batches": split_batches}
+
+
+def rows_of_step(seed: int, step: int, batch_size: int, count: int) -> np.ndarray:
+    """Rows of one step, when every pass over the ``count`` rows has its own order."""
+    start, stop = step * batch_size, (step + 1) * batch_size
+    epochs = range(start // count, (stop - 1) // count + 1)
+    orders = [np.random.default_rng((seed, epoch, _ORDER)).permutation(count) for epoch in epochs]
+    return np.concatenate(orders)[start - epochs[0] * count :][:batch_size]
+
+
+def pick(rows: Batch, picked: np.ndarray) -> Batch:
+    """These rows, in this order."""
+    return Batch(*(_map(lambda leaf: leaf[picked], field) for field in rows))
+
+
+def _map(function: Callable[[np.ndarray], np.ndarray], field: Any) -> Any:
+    """A field of a batch with a function of each of its arrays in their places."""
+    if field is None:
+        return None
+    if isinstance(field, tuple):
+        return type(field)(*(_map(function, part) for part in field))
+    return function(field)
+
+
 def cut(rows: Batch, batch_size: int) -> Iterator[Batch]:
     """Cut ``rows`` into batches of one shape; the last one is filled up with copies of the first row that weigh 0.
 
     ``batch_size`` is an upper bound: fewer rows than that make one batch without filling.
     """
-    count, lengths = len(rows.inputs), rows.seq_lengths
+    count = len(rows.targets)
     batch_size = min(batch_size, count)
     for start in range(0, count, batch_size):
         picked = np.arange(start, start + batch_size)
         real = picked < count
         picked = np.where(real, picked, 0)
         filled = np.float32(real).reshape((-1,) + (1,) * (rows.weights.ndim - 1))
-        yield Batch(
-            inputs=rows.inputs[picked],
-            targets=rows.targets[picked],
-            weights=rows.weights[picked] * filled,
-            seq_lengths=None if lengths is None else lengths[picked],
-        )
+        batch = pick(rows, picked)
+        yield batch._replace(weights=batch.weights * filled)

