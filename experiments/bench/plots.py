@@ -78,7 +78,8 @@ def _dots(panel: "Axes", results: Results, name: str, groups: list[Group], xs: l
         linestyle="-" if line else "",
         linewidth=2.2 if ours else 1.1,
         elinewidth=1,
-        zorder=3 if ours else 2,
+        # The first contender on top: where two of ours are level, it is the one to be seen.
+        zorder=(3 if ours else 2) + 1 / (1 + number),
     )
 
 
