@@ -5,7 +5,7 @@ loops over time get it behind the time axis, and between the two XLA copies. A f
 can take the mapped axis into the batch axis that it has, and run the program that it would have run on that batch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -19,24 +19,32 @@ def fold_vmap(
     function: Callable[..., jax.Array],
     jvp: Callable[[Any, Any, Any], tuple[jax.Array, jax.Array]],
     *,
-    batch_axes: tuple[int | None, ...],
+    batch_axes: tuple[int, ...],
     out_axis: int,
+    leader: int,
 ) -> Callable[..., jax.Array]:
-    """`function`, with a vmap that calls it once on a wider batch where the batch is all that is mapped.
+    """`function`, with a vmap that calls it once on a wider batch where that is possible and pays.
+
+    It is not where an argument without a batch is mapped, such as params, nor where rows of more than one are sharded
+    over devices; it does not pay where the leader is not mapped. There vmap maps `function` as it does any other.
 
     Args:
       name: of the primitive, in jaxprs.
-      function: `(static, *arguments) -> array`, which treats each row of its batch alone. Where the mapped axis cannot
-        be folded it is this that vmap maps, so JAX must be able to differentiate it.
-      jvp: `(static, arguments, tangents) -> (out, tangent of out)`, its derivative; a tangent of None is zero.
-      batch_axes: for each of arguments the axis of the batch in its leaves, None where they have no batch.
+      function: `(static, *arguments) -> array`, which treats each row of its batch alone. JAX must be able to
+        differentiate it, for the cases above.
+      jvp: `(static, arguments, tangents) -> (out, tangent of out)`, its derivative; a tangent of None is zero. The
+        primitive's own, so that what is folded is differentiated as a whole.
+      batch_axes: for each of arguments the axis of the batch in its leaves, -1 where they have no batch.
       out_axis: the axis of the batch in what is returned.
+      leader: the argument whose first leaf has to be mapped. What is computed from it alone would otherwise be
+        computed once for each of the mapped rest, in place of once for all.
     """
     primitive = Primitive(name)
 
     def call(static: Any, *arguments: Any) -> jax.Array:
         leaves, tree = jax.tree.flatten(arguments)
-        # A part of the equation, for those who read jaxprs.
+        # What the primitive stands for, traced here once: it gives the type of what is returned, it is what runs, and
+        # tools that read jaxprs find it in the equation.
         jaxpr = jax.make_jaxpr(lambda *leaves: function(static, *tree.unflatten(leaves)))(*leaves)
         return primitive.bind(*leaves, jaxpr=jaxpr, static=static, tree=tree)
 
@@ -53,13 +61,15 @@ def fold_vmap(
             for argument, axis in zip(tree.unflatten(leaves), batch_axes, strict=True)
             for _ in jax.tree.leaves(argument)
         ]
-        if not all(map(_folds, leaves, mapped, axes)):
+        first = sum(len(jax.tree.leaves(argument)) for argument in tree.unflatten(leaves)[:leader])
+        if mapped[first] is None or not _can_fold(leaves, mapped, axes):
             return jax.vmap(lambda *leaves: function(static, *tree.unflatten(leaves)), mapped)(*leaves), 0
-        size = next(leaf.shape[m] for leaf, m in zip(leaves, mapped, strict=True) if m is not None)
+        lead = jnp.moveaxis(leaves[first], mapped[first], 0)
+        size, rows = lead.shape[0], lead.shape[1 + axes[first]]
         wide = [_fold(leaf, m, axis, size) for leaf, m, axis in zip(leaves, mapped, axes, strict=True)]
         out = call(static, *tree.unflatten(wide))
         before, after = out.shape[:out_axis], out.shape[out_axis + 1 :]
-        return out.reshape(*before, size, out.shape[out_axis] // size, *after), out_axis
+        return out.reshape(*before, size, rows, *after), out_axis
 
     primitive.def_impl(run)
     primitive.def_abstract_eval(lambda *leaves, jaxpr, static, tree: jaxpr.out_avals[0])
@@ -69,16 +79,21 @@ def fold_vmap(
     return call
 
 
-def _folds(leaf: jax.Array, mapped: int | None, axis: int | None) -> bool:
-    if mapped is None:
-        # A sequence that all share: what is parallel over time is computed once for all when only the rest is mapped.
-        return axis != 1 or not jnp.issubdtype(leaf.dtype, jnp.floating)
-    # An axis that is sharded over devices keeps its shards only when it is not merged with another.
-    return axis is not None and (jax.device_count() == 1 or jnp.moveaxis(leaf, mapped, 0).shape[axis + 1] == 1)
+def _can_fold(leaves: Sequence[jax.Array], mapped: Sequence[int | None], axes: Sequence[int]) -> bool:
+    if any(axis < 0 and m is not None for m, axis in zip(mapped, axes, strict=True)):
+        return False
+    # An axis that is sharded over devices keeps its shards only when it is not merged with another ...
+    of_batch = [(leaf, m, axis) for leaf, m, axis in zip(leaves, mapped, axes, strict=True) if axis >= 0]
+    rows = [jnp.moveaxis(leaf, m, 0).shape[axis + 1] for leaf, m, axis in of_batch if m is not None]
+    if jax.device_count() > 1 and any(one != 1 for one in rows):
+        return False
+    # ... and on a mesh of explicit axes what is not mapped would have to be sharded as it is.
+    shared = any(m is None for _, m, _ in of_batch)
+    return not (shared and any(any(jax.typeof(leaf).sharding.spec) for leaf, m, _ in of_batch if m is not None))
 
 
-def _fold(leaf: jax.Array, mapped: int | None, axis: int | None, size: int) -> jax.Array:
-    if axis is None:
+def _fold(leaf: jax.Array, mapped: int | None, axis: int, size: int) -> jax.Array:
+    if axis < 0:
         return leaf
     if mapped is None:
         leaf = jnp.broadcast_to(jnp.expand_dims(leaf, axis), (*leaf.shape[:axis], size, *leaf.shape[axis:]))

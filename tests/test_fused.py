@@ -205,6 +205,10 @@ cell = gru_jax.gru()
 params = cell.init(jax.random.key(0), 3, 4)
 xs, carry = jax.random.normal(jax.random.key(1), (6, 4, 3)), jnp.ones((4, 4))
 whole = lambda p, x, c: jnp.sum(gru_jax.scan(cell, p, x, c)[1] ** 2)
+run = lambda p, x, c: gru_jax.scan(cell, p, x, c)[1]
+# The batch twice, each time sharded over devices; and one initial carry for all rows.
+twice = lambda p, x, c: jnp.sum(jax.vmap(lambda s: run(p, s * x, s * c))(jnp.ones(2)) ** 2) / 2
+shared = lambda p, x, c: jnp.sum(jax.vmap(lambda x: run(p, x, jnp.ones(4)), 1, 1)(x) ** 2)
 rows = lambda p, x, c: jnp.sum(jax.vmap(lambda x, c: gru_jax.scan(cell, p, x, c)[1], (1, 0))(x, c) ** 2)
 gradient = lambda f: jax.jit(jax.grad(f, argnums=(0, 1)))
 expected = gradient(whole)(params, xs, carry)
@@ -213,7 +217,7 @@ for kind in (AxisType.Auto, AxisType.Explicit):
     with jax.set_mesh(mesh):
         x, c = (jax.device_put(a, NamedSharding(mesh, s)) for a, s in ((xs, P(None, "d")), (carry, P("d"))))
         p = jax.device_put(params, NamedSharding(mesh, P()))
-        functions = {"batch": whole, "vmap": rows}
+        functions = {"batch": whole, "vmap": rows, "twice": twice, "shared": shared}
         if kind == AxisType.Auto:
             specs = dict(in_specs=(P(), P(None, "d"), P("d")), out_specs=P())
             functions["shard_map"] = jax.shard_map(lambda *a: jax.lax.psum(rows(*a), "d"), **specs)
@@ -236,6 +240,24 @@ def test_the_precision_around_the_call_reaches_the_derivatives():
     products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
     assert len(products) > 12
     assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
+
+
+@pytest.mark.parametrize("mapped", [(None, 1), (0, None), (0, 1)], ids=["rows", "params", "both"])
+@pytest.mark.parametrize("remat", [None, 3])
+def test_the_precision_around_the_call_reaches_what_vmap_maps(mapped, remat):
+    """JAX maps the program after the setting is gone; and a setting that is current then must not leak in."""
+    (params, xs, *_), *_ = problem(CELLS["after-keep"], SHAPES["one chunk"], np.float32)
+    run = lambda p, x, how: gru_jax.scan(CELLS["after-keep"], p, x, precision=how, remat=remat)[1]  # noqa: E731
+    if mapped[0] is not None:
+        params = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), params)
+        xs = xs if mapped[1] is None else xs[:, :2]
+    for precision in ("highest", "high"):
+        function = jax.jit(jax.vmap(lambda p, x, how=precision: run(p, x, how), mapped))
+        with jax.default_matmul_precision("default"):
+            text = function.lower(params, xs).as_text()
+        products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
+        assert len(products) >= 4
+        assert all(f"precision = [{precision.upper()}, {precision.upper()}]" in line for line in products)
 
 
 def test_vmap_makes_no_weight_gradient_per_row():
@@ -288,14 +310,14 @@ def test_vmap_over_rows_is_the_batch(cell, options, x64):
     expected = gradient(scan)
     for run in (one_by_one, pairs):
         assert relative_error(gradient(run), expected) < 1e-12
-    # ... and it is one run over all rows.
-    if not options.get("remat"):
-        for run in (one_by_one, pairs):
-            assert states_in(run, params, xs, carry, masks, restored[0]) == [(9, 6, 4)]
+    # ... and it is one run over all rows; of four steps at a time and the last one, with remat=4.
+    whole = [(9, 6, 4)] if "remat" not in options else [(4, 6, 4), (1, 6, 4)]
+    for run in (one_by_one, pairs):
+        assert states_in(run, params, xs, carry, masks, restored[0]) == whole
 
 
 def test_vmap_over_params_and_rows_of_each(x64):
-    """An ensemble of models, each on its own mapped batch: the inner axis is folded, the outer one cannot be."""
+    """An ensemble of models, each on the same mapped rows."""
     cell = CELLS["after-keep"]
     (params, xs, *_), *weights = problem(cell, (7, 4, 3, 5))
     ensemble = jax.tree.map(lambda leaf: jnp.stack([leaf, 0.5 * leaf, -leaf]), params)
@@ -307,6 +329,16 @@ def test_vmap_over_params_and_rows_of_each(x64):
     )
     found, expected = (jax.jit(jax.value_and_grad(functools.partial(value, run)))(ensemble) for run in (mapped, looped))
     assert relative_error(found, expected) < 1e-12
+
+
+@pytest.mark.parametrize("rows", [(), (0,), (2,)])
+def test_vmap_over_no_rows_is_empty(rows):
+    cell = CELLS["after-keep"]
+    (params, *_), *_ = problem(cell, SHAPES["one chunk"], np.float32)
+    mapped = jax.vmap(lambda x: gru_jax.scan(cell, params, x)[1])
+    xs = jnp.zeros((0, 7, *rows, 3))
+    assert mapped(xs).shape == (0, 7, *rows, 4)
+    assert jax.grad(lambda xs: jnp.sum(mapped(xs)))(xs).shape == xs.shape
 
 
 def test_a_sequence_that_all_rows_share_is_not_copied_for_each():

@@ -16,14 +16,15 @@ Its tangent, where u_r = dg_r + h dW_hr + db_hr and u_z likewise hold all that d
                         a_r = h r (1 - r)          a_q = r
 
 So dh' = A dh + u with A and u known for all steps at once: the tangent of a whole sequence is one `lax.scan`, linear in
-dh, and everything else is parallel over time. A `custom_jvp` with this tangent is all there is: JAX transposes it to
+dh, and everything else is parallel over time. This tangent is the only derivative there is: JAX transposes it to
 backpropagation through time in which a step emits only the cotangent of its state, and the gradients of weights, biases
 and inputs are single products over many steps; forward mode, second derivatives and vmap follow from the same rule.
 Padding sets k = 1 and all a to 0; a reset replaces h and dh before the step.
 
 Cost and limits. Both passes go over time in chunks, so that all but the states stays in cache. The backward pass
-computes r, z, n, q again, or they are kept: `_chunking` says when. vmap over the batch is a wider batch, but for what
-is differentiated first and mapped then (`jax.vmap(jax.grad(...))`), which JAX maps operation by operation.
+computes r, z, n, q again, or they are kept: `_chunking` says when. vmap over the batch is a wider batch, for which the
+states are a primitive of their own (`fold_vmap` says when it is not); what is differentiated first and mapped then, as
+in `jax.vmap(jax.grad(...))`, and what params are mapped for, JAX maps operation by operation.
 """
 
 import contextlib
@@ -171,7 +172,8 @@ def _run(
         return lax.scan(step, h, (g, steps.valid, steps.restart), reverse=how.reverse, unroll=how.unroll)
 
     size = _chunking(steps.x, start).steps
-    return run_in_chunks(chunk, start, steps, size, reverse=how.reverse)[1]
+    with _precision(how):
+        return run_in_chunks(chunk, start, steps, size, reverse=how.reverse)[1]
 
 
 @functools.partial(_states.defjvp, symbolic_zeros=True)
@@ -186,9 +188,7 @@ def _differentiate(how: How, primals: Any, tangents: Any) -> tuple[jax.Array, ja
     params, start, steps, restored = primals
     d_params, d_start, d_steps, d_restored = tangents
     chunking = _chunking(steps.x, start)
-    # The rule may be traced when the setting around the call is gone.
-    precision = jax.default_matmul_precision(how.precision) if how.precision else contextlib.nullcontext()
-    with precision:
+    with _precision(how):
         if chunking.keeps_activations:
             hs, activations = _run(how, *primals, keeps_activations=True)
         else:
@@ -204,6 +204,11 @@ def _differentiate(how: How, primals: Any, tangents: Any) -> tuple[jax.Array, ja
             chunk, (start, dh), (steps, hs, activations, d_steps.x), chunking.steps, reverse=how.reverse
         )[1]
         return hs, dhs
+
+
+def _precision(how: How) -> Any:
+    """The setting that was around the call: derivatives and batches of it may be traced when that is gone."""
+    return jax.default_matmul_precision(how.precision) if how.precision else contextlib.nullcontext()
 
 
 def _tangents_of_chunk(
@@ -325,7 +330,7 @@ def _over_rows(x: jax.Array, dw: jax.Array | None) -> jax.Array | None:
     return matmul(x.reshape(rows, x.shape[-1]), dw).reshape(*x.shape[:-1], dw.shape[-1])
 
 
-_foldable = fold_vmap("gru_states", _states, _differentiate, batch_axes=(None, 0, 1, 0), out_axis=1)
+_foldable = fold_vmap("gru_states", _states, _differentiate, batch_axes=(-1, 0, 1, 0), out_axis=1, leader=2)
 
 
 def _refuses(cell: Cell) -> str:
