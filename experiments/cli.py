@@ -1,4 +1,4 @@
-"""The command line: ``python -m experiments train | eval | plot | report | config | data | bench``.
+"""The command line: ``python -m experiments train | eval | plot | compare | report | config | data | bench``.
 
 Exit codes: 0 done, 1 the run diverged, 2 a mistake of the user's (one line each on stderr, nothing written),
 130 or 143 stopped by a signal. JAX is imported only after the config was found to be good.
@@ -17,6 +17,9 @@ from experiments import tasks
 from experiments.bench.directory import BenchDirectory, is_bench
 from experiments.bench.directory import default_path as default_bench_path
 from experiments.bench.schema import BenchConfig
+from experiments.compare.directory import CompareDirectory, is_comparison
+from experiments.compare.directory import default_path as default_compare_path
+from experiments.compare.schema import CompareConfig
 from experiments.errors import UserError
 from experiments.run_directory import ADVICE, RunDirectory, default_path, find_runs
 
@@ -68,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--split", choices=("validation", "test"), default="test")
     evaluate.set_defaults(run=_eval)
 
-    plot = commands.add_parser("plot", help="draw a run's or a bench's plots again")
+    plot = commands.add_parser("plot", help="draw the plots of a run, a comparison or a bench again")
     plot.add_argument("run_directory", type=Path, metavar="RUN", help="a run directory")
     plot.set_defaults(run=_plot)
 
@@ -76,11 +79,17 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories, or directories of them")
     report.add_argument("--markdown", action="store_true", help="print a Markdown table")
     report.add_argument("--plot", type=Path, metavar="FILE", help="also draw the learning curves into this PNG file")
+    report.add_argument("--page", type=Path, metavar="FILE", help="also write a page of results, in Markdown")
     report.set_defaults(run=_report)
 
     config = commands.add_parser("config", help="check a config and print it with all defaults")
     _add_config_arguments(config)
     config.set_defaults(run=_config)
+
+    compare = commands.add_parser("compare", help="train several cells on one task, and compare them")
+    _add_config_arguments(compare)
+    compare.add_argument("--run-dir", type=Path, metavar="DIR", help="default: runs/<config>/<hash of the config>")
+    compare.set_defaults(run=_compare)
 
     data = commands.add_parser("data", help="list every data set: installed or not, and how to install it")
     data.set_defaults(run=_data)
@@ -156,6 +165,13 @@ def _plot(options: argparse.Namespace, _: str) -> int:
         for path in pages.write(results.read(bench.results), bench):
             print(path)
         return 0
+    if is_comparison(options.run_directory):
+        from experiments.compare import pages as compare_pages
+
+        comparison = CompareDirectory(options.run_directory)
+        for path in compare_pages.write(comparison.read_results(), comparison):
+            print(path)
+        return 0
     directory = RunDirectory(options.run_directory)
     directory.read_config()
 
@@ -166,10 +182,10 @@ def _plot(options: argparse.Namespace, _: str) -> int:
     return 0
 
 
-def _report(options: argparse.Namespace, _: str) -> int:
+def _report(options: argparse.Namespace, command: str) -> int:
     from experiments import report
 
-    runs = [report.read(directory) for directory in find_runs(options.runs) if not is_bench(directory.path)]
+    runs = [report.read(directory) for directory in find_runs(options.runs) if not _is_no_run(directory.path)]
     if not runs:
         raise UserError(f"{', '.join(map(str, options.runs))}: only benches there; plot RUN writes the table of one")
     if options.markdown:
@@ -178,7 +194,15 @@ def _report(options: argparse.Namespace, _: str) -> int:
         _console().print(report.table(runs))
     if options.plot:
         print(report.draw(runs, options.plot))
+    if options.page:
+        from experiments import results_page
+
+        print(results_page.write(runs, options.page, command))
     return 0
+
+
+def _is_no_run(path: Path) -> bool:
+    return is_bench(path) or is_comparison(path)
 
 
 def _config(options: argparse.Namespace, _: str) -> int:
@@ -187,6 +211,26 @@ def _config(options: argparse.Namespace, _: str) -> int:
     print(f"# {default_path(config, options.config.stem)}")
     print(configs.to_yaml(config), end="")
     return 0
+
+
+def _compare(options: argparse.Namespace, command: str) -> int:
+    config = configs.load_as(CompareConfig, options.config, options.overrides)
+    tasks.check_data(config.task)
+    name = options.config.stem
+    directory = CompareDirectory(options.run_dir or default_compare_path(config, name))
+    directory.refuse_another(config)
+    console = _console()
+
+    from experiments.compare.run import compare
+
+    exit_code, results = compare(config, name, directory, command, console)
+    if results is None:
+        _print(console, f"interrupted; to go on:\n  {command}")
+        return exit_code
+    _print(console, "")
+    _print(console, directory.table.read_text(encoding="utf-8"))
+    _print(console, f"table   {directory.table}\nplots   {directory.plots}\nresults {directory.results}")
+    return exit_code
 
 
 def _data(_: argparse.Namespace, __: str) -> int:

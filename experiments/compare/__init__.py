@@ -1,0 +1,1 @@
+"""One task learnt by several cells, at equal width and at equal parameters, over several seeds."""

@@ -1,0 +1,83 @@
+"""The directory of a comparison. Nothing here imports JAX.
+
+config.yaml  command.txt  <cell>-<match>/<seed>/ (each a run's directory)  comparison.json  table.md  plots/*.png
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from experiments import config as configs
+from experiments.compare.schema import CompareConfig
+from experiments.errors import UserError
+from experiments.run_directory import RunDirectory, write_whole
+
+
+class CompareDirectory:
+    """The paths in a comparison's directory; making one of these touches nothing."""
+
+    def __init__(self, path: str | Path):
+        """``path``: the directory, which may be absent."""
+        run = RunDirectory(path)
+        self.path, self.config, self.command, self.plots, self.lock = (
+            run.path,
+            run.config,
+            run.command,
+            run.plots,
+            run.lock,
+        )
+        self.results = self.path / "comparison.json"
+        self.table = self.path / "table.md"
+
+    def __str__(self) -> str:
+        """The path, as it was given."""
+        return str(self.path)
+
+    def run(self, variant: str, seed: int) -> RunDirectory:
+        """The directory of one run."""
+        return RunDirectory(self.path / variant / str(seed))
+
+    def refuse_another(self, config: CompareConfig) -> None:
+        """UserError if this is the place of something else."""
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self}: is a file; choose another directory with --run-dir")
+        found = sorted(entry.name for entry in self.path.glob("[!.]*"))
+        if not found:
+            return
+        if self.config.name not in found:
+            raise UserError(
+                f"{self}: has no config.yaml, so it is not a comparison; choose another directory with --run-dir "
+                f"(found there: {', '.join(found[:5])}{', ...' if found[5:] else ''})"
+            )
+        lines = configs.differences(configs.load_as(CompareConfig, self.config), config, self.config)
+        if lines:
+            other = f"{self}: holds a comparison of another config; choose another directory with --run-dir"
+            raise UserError([other, *lines])
+
+    def begin(self, config: CompareConfig, command: str) -> None:
+        """Write what is known at the start."""
+        write_whole(self.config, configs.to_yaml(config))
+        write_whole(self.command, command + "\n")
+
+    def read_results(self) -> dict[str, Any]:
+        """What the end of the comparison left; UserError if it has not ended, or was damaged."""
+        try:
+            return json.loads(self.results.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{self}: not finished; the command in {self.command} goes on with it") from None
+        except ValueError as error:
+            raise UserError(f"{self.results}: damaged ({error}); delete it, and compare writes it anew") from None
+
+
+def default_path(config: CompareConfig, name: str) -> Path:
+    """``runs/<name>/<hash of the resolved config>``, below the current directory."""
+    return Path("runs") / name / configs.fingerprint(config)
+
+
+def is_comparison(path: Path) -> bool:
+    """Whether a directory is a comparison's and not a run's, however far it came."""
+    try:
+        lines = (path / "config.yaml").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return any(line.startswith("compare:") for line in lines)

@@ -1,0 +1,117 @@
+"""All runs of a comparison, one after the other; each resumes by itself, so a comparison that was stopped goes on."""
+
+from typing import Any, NamedTuple
+
+import jax
+from rich.console import Console
+
+from experiments import run_directory
+from experiments.checkpoints import restore, saved_steps
+from experiments.compare import cost, gradient_flow, pages
+from experiments.compare.directory import CompareDirectory
+from experiments.compare.schema import CompareConfig
+from experiments.compare.variants import variants, with_seed
+from experiments.errors import UserError
+from experiments.experiment import Experiment, assemble
+from experiments.schema import Config
+from experiments.training import train
+
+
+class Outcome(NamedTuple):
+    """How a comparison ended."""
+
+    exit_code: int
+    results: dict[str, Any] | None
+    """None where a signal stopped it."""
+
+
+def compare(config: CompareConfig, name: str, directory: CompareDirectory, command: str, console: Console) -> Outcome:
+    """Train every variant with every seed, measure what a step costs, and write the table and the plots.
+
+    ``command``: what repeats and resumes it. A run that diverges counts as such and stops nothing else. Raises
+    UserError for a directory that may not be used, or a cell that cannot be run.
+    """
+    directory.refuse_another(config)
+    if config.compare.gradient_flow and config.model.bidirectional:
+        raise UserError("compare.gradient_flow: expected layers in one direction; set model.bidirectional=false")
+    found = variants(config)
+    with directory.lock():
+        directory.begin(config, command)
+        # Whatever is there was written before the runs below were looked at again.
+        directory.results.unlink(missing_ok=True)
+        seeds = config.compare.seeds
+        for number, (variant, one) in enumerate(found.items()):
+            for turn, seed in enumerate(seeds):
+                _say(console, f"\n[{number * len(seeds) + turn + 1}/{len(found) * len(seeds)}] {variant}, seed {seed}")
+                exit_code = _train(with_seed(one, seed), directory.run(variant, seed), variant, command, console)
+                if exit_code:
+                    return Outcome(exit_code, None)
+        _say(console, "\nmeasuring what a training step costs")
+        experiments = {variant: assemble(one) for variant, one in found.items()}
+        costs = cost.measure(experiments)
+        results = {
+            "config": name,
+            "command": command,
+            "task": config.task.name,
+            "metric": next(iter(experiments.values())).task.metrics[0],
+            "variants": {
+                variant: _summary(directory, variant, one, seeds) | costs[variant]._asdict()
+                for variant, one in found.items()
+            },
+        }
+        if config.compare.gradient_flow:
+            _say(console, "measuring how far back gradients reach")
+            results["gradient_flow"] = _gradient_flow(config, directory, experiments)
+        run_directory.write_json(directory.results, results)
+        pages.write(results, directory)
+    return Outcome(0, results)
+
+
+def _train(config: Config, directory: run_directory.RunDirectory, name: str, command: str, console: Console) -> int:
+    """Train one run, unless it was done; the exit code of a signal, or 0."""
+    summary = directory.read_summary() or {}
+    if summary.get("status") in ("complete", "diverged"):
+        _say(console, f"{directory}: {summary['status']} before")
+        return 0
+    outcome = train(config, name, directory, command, console)
+    return outcome.exit_code if outcome.status == "interrupted" else 0
+
+
+def _summary(directory: CompareDirectory, variant: str, config: Config, seeds: list[int]) -> dict[str, Any]:
+    summaries = [directory.run(variant, seed).read_summary() or {} for seed in seeds]
+    complete = [summary for summary in summaries if summary.get("status") == "complete"]
+    return {
+        "cell": config.model.cell.name,
+        "widths": list(config.model.widths),
+        "parameters": summaries[0]["parameters"],
+        "test": [summary["test"] for summary in complete],
+        "floor": complete[0]["floor"] if complete else {},
+        "diverged": len(summaries) - len(complete),
+    }
+
+
+def _gradient_flow(
+    config: CompareConfig, directory: CompareDirectory, experiments: dict[str, Experiment]
+) -> dict[str, dict[str, list[float]]]:
+    """log10 norms by distance, before and after training with the first seed, of the cells at equal width (or else)."""
+    block = config.compare.gradient_flow
+    assert block is not None
+    match = config.compare.match[0]
+    flows = {}
+    for variant, experiment in experiments.items():
+        if not variant.endswith(f"-{match}"):
+            continue
+        inputs = gradient_flow.inputs_of(experiment, block.rows, block.steps)
+        state = experiment.initial_state()
+        flows[variant] = {"before": gradient_flow.log10_norms(experiment, state.params, inputs)}
+        run = directory.run(variant, config.compare.seeds[0])
+        steps = saved_steps(run.checkpoints)
+        if steps:
+            trained, _ = restore(run.checkpoints, steps[-1], jax.eval_shape(experiment.initial_state))
+            params, _ = experiment.parameters_to_report(trained)
+            flows[variant]["after"] = gradient_flow.log10_norms(experiment, params, inputs)
+    return flows
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True, markup=False, highlight=False)

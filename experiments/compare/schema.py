@@ -1,0 +1,46 @@
+"""The config of a comparison: that of a run, and which cells take its place. Nothing here imports JAX."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from experiments.schema import Block, CellConfig, Config
+
+Match = Literal["width", "parameters"]
+
+
+class GradientFlowConfig(Block):
+    """How far back gradients reach: the norm of d state_T / d state_t, along rows of the validation split."""
+
+    steps: Annotated[int, Field(gt=1, le=4096)] = 100
+    """The longest distance T - t that is looked at."""
+    rows: Annotated[int, Field(gt=0, le=64)] = 4
+    """Rows whose norms are averaged, geometrically."""
+
+
+class ComparisonConfig(Block):
+    """What is compared."""
+
+    cells: Annotated[list[CellConfig], Field(min_length=2)]
+    """Each takes the place of model.cell; the first is what the others' parameters are matched to."""
+    match: Annotated[list[Match], Field(min_length=1, default=["width", "parameters"])]
+    """"width": every cell as wide as model.features; "parameters": as wide as brings it nearest to the first cell."""
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1, default=[0])]
+    gradient_flow: GradientFlowConfig | None = None
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        for name, values in {
+            "cells": [cell.name for cell in self.cells],
+            "match": self.match,
+            "seeds": self.seeds,
+        }.items():
+            if len(set(values)) < len(values):
+                raise ValueError(f"compare.{name}: expected each one once, got {values}")
+        return self
+
+
+class CompareConfig(Config):
+    """A run's config, of which `seed`, `model.cell` and, for equal parameters, `model.features` vary."""
+
+    compare: ComparisonConfig
