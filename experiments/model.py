@@ -1,4 +1,4 @@
-"""The sequence model of a config: an input layer, recurrent layers of gru_jax, a linear read-out."""
+"""The model of a config: an input layer, recurrent layers of gru_jax, a linear read-out; or an encoder-decoder."""
 
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -8,12 +8,13 @@ import jax.numpy as jnp
 
 import gru_jax
 import gru_jax.linen
-from experiments.tasks import Task, Tokens, Vectors
+from experiments.encoder_decoder import EncoderDecoder
+from experiments.tasks import Sentences, Task, Tokens, Vectors
 
 if TYPE_CHECKING:
     from experiments.schema import CellConfig, ModelConfig
 
-Readout = Literal["last", "mean", "every"]
+Readout = Literal["last", "mean", "attention", "every"]
 
 _CELLS = {"gru": gru_jax.gru, "lstm": gru_jax.lstm, "rnn": gru_jax.rnn, "min_gru": gru_jax.min_gru}
 
@@ -22,7 +23,8 @@ class SequenceModel(nn.Module):
     """Input layer, stacked recurrent layers, dropout, read-out.
 
     ``readout``: "every" gives outputs (B, T, outputs), one a step; "last" gives (B, outputs) from the last valid step
-    of each row (backward layers: from the step they read last, the first); "mean" from the mean over the valid steps.
+    of each row (backward layers: from the step they read last, the first); "mean" from the mean over the valid steps;
+    "attention" from their mean with learned weights (Yang et al. 2016), judged in as many features as a step has.
     """
 
     cell: gru_jax.Cell
@@ -49,6 +51,9 @@ class SequenceModel(nn.Module):
             dropout_rate=self.dropout_rate,
             cell=self.cell,
         )
+        if self.readout == "attention":
+            width = self.features if isinstance(self.features, int) else self.features[-1]
+            self.pooling = gru_jax.linen.AttentionPooling((2 if self.bidirectional else 1) * width)
         self.dropout = nn.Dropout(self.dropout_rate)
         self.output_layer = nn.Dense(self.outputs)
 
@@ -62,6 +67,8 @@ class SequenceModel(nn.Module):
         _, ys = self.recurrent(self._enter(inputs), seq_lengths=seq_lengths, deterministic=deterministic)
         if self.readout == "last":
             ys = self._last(ys, seq_lengths)
+        elif self.readout == "attention":
+            ys, _ = self.pooling(ys, seq_lengths=seq_lengths)
         elif self.readout == "mean":
             # Padded steps are zero in ys; a row of length 0 has mean 0.
             lengths = jnp.full(ys.shape[0], ys.shape[1]) if seq_lengths is None else seq_lengths
@@ -98,8 +105,24 @@ def build_cell(config: "CellConfig") -> gru_jax.Cell:
     return _CELLS[config.name](**config.model_dump(exclude={"name"}))
 
 
-def build_model(config: "ModelConfig", task: Task) -> SequenceModel:
-    """Build the model of ``config`` for ``task``; that the two suit each other, the config's schema has checked."""
+def build_model(config: "ModelConfig", task: Task) -> Any:
+    """Build the model of ``config`` for ``task``; that the two suit each other, the config's schema has checked.
+
+    An `EncoderDecoder` for a task of sentences, a `SequenceModel` for any other.
+    """
+    if isinstance(task.inputs, Sentences):
+        return EncoderDecoder(
+            cell=build_cell(config.cell),
+            features=config.features,
+            inputs=task.inputs,
+            attention=config.attention or "additive",
+            num_layers=config.num_layers,
+            bidirectional=config.bidirectional,
+            dropout_rate=config.dropout_rate,
+            input_features=config.input_features,
+            beam_size=config.beam_size or 1,
+            length_penalty=config.length_penalty or 0.0,
+        )
     return SequenceModel(
         cell=build_cell(config.cell),
         features=config.features,

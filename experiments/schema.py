@@ -111,7 +111,10 @@ CellConfig = Annotated[
 
 
 class ModelConfig(Block):
-    """Recurrent layers between an optional input layer and a linear read-out."""
+    """Recurrent layers between an optional input layer and a linear read-out; or an encoder and a decoder of these.
+
+    What is None is left to the model, and has to be where the model knows nothing of the kind.
+    """
 
     cell: CellConfig = GRUCellConfig(name="gru")
     features: Features = 128
@@ -119,7 +122,13 @@ class ModelConfig(Block):
     bidirectional: bool = False
     dropout_rate: Fraction = 0.0
     input_features: Width | None = None
-    readout: Literal["last", "mean", "every"] | None = None
+    readout: Literal["last", "mean", "attention", "every"] | None = None
+    attention: Literal["additive", "dot_product"] | None = None
+    """Of an encoder-decoder; None: additive."""
+    beam_size: Annotated[int, Field(gt=0, le=2**10)] | None = None
+    """Of an encoder-decoder's search; None: 1, which is greedy."""
+    length_penalty: Annotated[float, Field(ge=0)] | None = None
+    """Of a beam search: the exponent that long targets are favoured by (Wu et al. 2016); None: 0."""
 
     @field_validator("num_layers")
     @classmethod
@@ -208,15 +217,33 @@ class Config(Block):
     @model_validator(mode="after")
     def _the_model_suits_the_task(self) -> Self:
         readout, task = self.model.readout, self.task
-        expected = ("every",) if task.per_step else ("last", "mean")
+        if task.translates:
+            return self._suits_an_encoder_decoder()
+        for key in ("attention", "beam_size", "length_penalty"):
+            if getattr(self.model, key) is not None:
+                raise ValueError(
+                    f"model.{key}: only an encoder-decoder has it, and task {task.name} asks for none; leave it out"
+                )
+        expected = ("every",) if task.per_step else ("last", "mean", "attention")
         if readout not in (None, *expected):
             asks = "an output at every step" if task.per_step else "one output a sequence"
             raise ValueError(
-                f"model.readout: task {task.name} asks for {asks}: expected {' or '.join(expected)}, got {readout}"
+                f"model.readout: task {task.name} asks for {asks}: expected {', '.join(expected[:-1])}"
+                f"{' or ' if expected[:-1] else ''}{expected[-1]}, got {readout}"
             )
         if self.model.bidirectional and task.predicts_inputs:
             raise ValueError(
                 f"model.bidirectional: task {task.name} predicts its own later inputs, which a backward layer would "
                 "read; set it to false"
             )
+        return self
+
+    def _suits_an_encoder_decoder(self) -> Self:
+        model = self.model
+        if model.readout is not None:
+            raise ValueError(
+                f"model.readout: the encoder-decoder of task {self.task.name} has no choice of it; leave it out"
+            )
+        if model.length_penalty is not None and model.beam_size in (None, 1):
+            raise ValueError("model.length_penalty: only a beam compares targets by it; set model.beam_size above 1")
         return self

@@ -7,28 +7,71 @@ Cells are records of pure functions; `scan` runs one over time and `scan_layers`
 import importlib
 from typing import Any
 
+from gru_jax._attention import (
+    AdditiveAttentionParams,
+    AttentionMemory,
+    DotProductAttentionParams,
+    additive_attention,
+    dot_product_attention,
+    init_additive_attention,
+    init_dot_product_attention,
+)
+from gru_jax._attention_pooling import AttentionPoolingParams, attention_pooling, init_attention_pooling
+from gru_jax._beam_search import beam_search
 from gru_jax._cells.cell import Cell
+from gru_jax._cells.conv_gru import ConvGRUParams, conv_gru
 from gru_jax._cells.gru import GRUOptions, GRUParams, gru
+from gru_jax._cells.gru_d import GRUDCarry, GRUDInputs, GRUDParams, gru_d
 from gru_jax._cells.lstm import LSTMCarry, LSTMParams, lstm
 from gru_jax._cells.min_gru import MinGRUOptions, MinGRUParams, min_gru
 from gru_jax._cells.rnn import RNNParams, rnn
+from gru_jax._cells.time_gaps import time_gaps
 from gru_jax._choice import backend_for
+from gru_jax._encoder_decoder import Encoded, decode, decode_step, encode
+from gru_jax._encoder_decoder_params import BridgeParams, EncoderDecoderParams, init_encoder_decoder
 from gru_jax._layers import init_layers, scan_layers
 from gru_jax._scan import scan
+from gru_jax._search import Hypotheses, greedy_search
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdditiveAttentionParams",
+    "AttentionMemory",
+    "AttentionPoolingParams",
+    "BridgeParams",
     "Cell",
+    "ConvGRUParams",
+    "DotProductAttentionParams",
+    "Encoded",
+    "EncoderDecoderParams",
+    "GRUDCarry",
+    "GRUDInputs",
+    "GRUDParams",
     "GRUOptions",
     "GRUParams",
+    "Hypotheses",
     "LSTMCarry",
     "LSTMParams",
     "MinGRUOptions",
     "MinGRUParams",
     "RNNParams",
+    "additive_attention",
+    "attention_pooling",
     "backend_for",
+    "beam_search",
+    "conv_gru",
+    "decode",
+    "decode_step",
+    "dot_product_attention",
+    "encode",
+    "greedy_search",
     "gru",
+    "gru_d",
+    "init_additive_attention",
+    "init_attention_pooling",
+    "init_dot_product_attention",
+    "init_encoder_decoder",
     "init_layers",
     "linen",
     "lstm",
@@ -37,6 +80,7 @@ __all__ = [
     "rnn",
     "scan",
     "scan_layers",
+    "time_gaps",
 ]
 
 

@@ -11,7 +11,15 @@ import jax
 import jax.numpy as jnp
 
 from gru_jax._cells.cell import Cell
-from gru_jax._cells.checks import check_carry, check_flag, check_inputs, check_key, check_positive
+from gru_jax._cells.checks import (
+    check_carry,
+    check_flag,
+    check_inputs,
+    check_key,
+    check_positive,
+    leading_shape,
+    outline,
+)
 from gru_jax._scan import scan
 from gru_jax._scan_checks import check_cell
 
@@ -74,6 +82,8 @@ def init_layers(
     for layer, width in enumerate(layer_widths(features, num_layers)):
         keys = jax.random.split(jax.random.fold_in(key, layer), directions)
         params.append(tuple(cell.init(k, in_features, width, dtype) for k in keys))
+        if layer:
+            _check_stacks(cell, params[0][0])
         in_features = directions * width
     return tuple(params)
 
@@ -81,7 +91,7 @@ def init_layers(
 def scan_layers(
     cell: Cell,
     params: Sequence[Sequence[Any]],
-    xs: jax.Array,
+    xs: Any,
     carry: Sequence[Sequence[Any]] | None = None,
     *,
     dropout_rate: float = 0.0,
@@ -94,7 +104,7 @@ def scan_layers(
     Args:
       cell: the cell of every layer.
       params: `params[layer][direction]`, as `init_layers` makes it; with two directions the second runs from the end.
-      xs: inputs `(T, *B, I)`.
+      xs: inputs `(T, *B, I)`, or what else the cell reads; a cell that reads several arrays makes one layer only.
       carry: initial states, nested like params; None: zeros.
       dropout_rate: in [0, 1): the share of the values between layers that is zeroed, the others scaled up by
         1 / (1 - rate); never on the input of the first layer or on the output of the last.
@@ -104,7 +114,8 @@ def scan_layers(
         remat, precision, backend.
 
     Returns:
-      The final carry, nested like params, and ys `(T, *B, D H)` of the last layer, forward first.
+      The final carry, nested like params, and ys `(T, *B, D H)` of the last layer, forward first; of frames,
+      `(T, *B, height, width, D H)`.
 
     Raises:
       TypeError, ValueError: naming the argument that does not fit.
@@ -126,7 +137,9 @@ def scan_layers(
     rate = check_dropout(dropout_rate)
     key = _check_dropout_key(rate, dropout_key)
     _, xs = check_inputs(cell, "xs", xs, params[0][0], axes=("T", "*B"))
-    batch = xs.shape[1 : xs.ndim - len(cell.input_shape(params[0][0]))]
+    batch = leading_shape(cell, params[0][0], xs)[1:]
+    if len(params) > 1:
+        _check_stacks(cell, params[0][0])
     check_states(cell, params, "carry", carry, batch)
     check_states(cell, params, "reset_carry", reset_carry, batch, broadcast=True)
 
@@ -198,9 +211,22 @@ def check_states(
             check_carry(cell, path, state, params[layer][direction], batch, broadcast=broadcast)
 
 
-def _check_reads(cell: Cell, params: Any, xs: jax.Array, layer: int, direction: int) -> None:
+def _check_stacks(cell: Cell, params: Any) -> None:
+    """A layer writes one array: what reads several can stand at the bottom of a stack only."""
+    shapes = cell.input_shape(params)
+    if hasattr(shapes, "_fields"):
+        raise ValueError(
+            f"num_layers: expected 1 for the cell {cell.name!r}, which reads {outline(shapes)} while a layer "
+            "writes one array; run gru_jax.scan_layers with another cell on the ys of one such layer."
+        )
+
+
+def _check_reads(cell: Cell, params: Any, xs: Any, layer: int, direction: int) -> None:
     """A layer reads what the one below it writes; its second direction what the first reads."""
     widths = cell.input_shape(params)
+    if hasattr(widths, "_fields"):
+        # One layer, whose second direction `scan` checks again against the same arrays.
+        return
     found = xs.shape[xs.ndim - len(widths) :]
     if any(want is not None and want != have for want, have in zip(widths, found, strict=True)):
         source = f"layer {layer - 1} writes" if layer else "the other direction reads"

@@ -14,7 +14,8 @@ from jax import lax
 
 from gru_jax._backends.backend import Backend
 from gru_jax._cells.cell import Cell
-from gru_jax._cells.checks import check_carry, check_flag, check_inputs, check_positive
+from gru_jax._cells.checks import check_carry, check_flag, check_inputs, check_positive, leading_shape
+from gru_jax._cells.precision import input_dtype
 from gru_jax._choice import choose
 from gru_jax._chunks import run_in_chunks
 from gru_jax._masks import restart_steps, valid_steps
@@ -35,7 +36,7 @@ class Plan(NamedTuple):
 def scan(
     cell: Cell,
     params: Any,
-    xs: jax.Array,
+    xs: Any,
     carry: Any = None,
     *,
     seq_lengths: jax.Array | None = None,
@@ -70,7 +71,8 @@ def scan(
       cell: what `gru_jax.gru()` and its kind return.
       params: what `cell.init` returned.
       xs: inputs `(T, *B, I)`, any float dtype; float64 only with float64 params. Matrix products run in this dtype and
-        accumulate in float32 (float64 for float64).
+        accumulate in float32 (float64 for float64). Where `cell.input_shape` says so, more feature axes than one
+        (`conv_gru`), or a NamedTuple of arrays that share `(T, *B)` (`gru_d`).
       carry: the initial state, leaves `(*B, H)` in float32 (float64 for float64 params); None: `cell.carry`, zeros.
         Under `jax.shard_map` or on a mesh of explicit axes pass one, sharded as the batch is.
       seq_lengths: int `(*B,)`: row b is `xs[:seq_lengths[b]]` and the rest is padding.
@@ -104,7 +106,8 @@ def scan(
     """
     check_cell(cell)
     params, xs = check_inputs(cell, "xs", xs, params, axes=("T", "*B"))
-    steps, batch = xs.shape[0], xs.shape[1 : xs.ndim - len(cell.input_shape(params))]
+    steps, *batch = leading_shape(cell, params, xs)
+    batch = tuple(batch)
     if carry is not None:
         carry = check_carry(cell, "carry", carry, params, batch)
     if reset_carry is not None:
@@ -139,15 +142,14 @@ def scan(
 def _run(
     plan: Plan,
     params: Any,
-    xs: jax.Array,
+    xs: Any,
     carry: Any,
     seq_lengths: jax.Array | None,
     mask: jax.Array | None,
     resets: jax.Array | None,
     reset_carry: Any,
 ) -> tuple[Any, jax.Array]:
-    features = xs.ndim - len(plan.cell.input_shape(params))
-    batch = xs.shape[1:features]
+    steps, *batch = leading_shape(plan.cell, params, xs)
     zero = plan.cell.carry(params, batch_shape=batch)
     carry = zero if carry is None else carry
     reset_carry = zero if reset_carry is None else reset_carry
@@ -157,11 +159,11 @@ def _run(
     seq_lengths, carry, reset_carry = jax.tree.map(
         lambda leaf: _flatten(leaf, 0, len(batch)), (seq_lengths, carry, reset_carry)
     )
-    valid = valid_steps(xs.shape[0], seq_lengths, mask)
+    valid = valid_steps(steps, seq_lengths, mask)
     restart = restart_steps(resets, valid, reverse=plan.reverse)
     if valid is not None:
         # Zeroed here, not only where y and the carry are chosen: 0 * NaN in the backward pass would be NaN.
-        xs = jnp.where(valid.reshape(valid.shape + (1,) * (xs.ndim - valid.ndim)), xs, 0)
+        xs = jax.tree.map(functools.partial(_zero_outside, valid), xs)
 
     precision = jax.default_matmul_precision(plan.precision) if plan.precision else contextlib.nullcontext()
     with precision:
@@ -189,7 +191,12 @@ def _run_steps(plan: Plan, params: Any, reset_carry: Any, carry: Any, steps: Any
         reverse=plan.reverse,
         unroll=plan.unroll,
     )
-    return carry, jnp.astype(ys, xs.dtype)
+    return carry, jnp.astype(ys, input_dtype(xs))
+
+
+def _zero_outside(valid: jax.Array, x: jax.Array) -> jax.Array:
+    """x `(T, B, ...)` where `valid (T, B)` holds, elsewhere 0."""
+    return jnp.where(valid.reshape(valid.shape + (1,) * (x.ndim - valid.ndim)), x, jnp.zeros_like(x))
 
 
 def _flatten(leaf: jax.Array, start: int, axes: int) -> jax.Array:

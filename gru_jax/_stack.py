@@ -11,7 +11,15 @@ import jax
 import jax.numpy as jnp
 
 from gru_jax._cells.cell import Cell
-from gru_jax._cells.checks import check_array, check_dtype, check_flag, check_inputs
+from gru_jax._cells.checks import (
+    check_array,
+    check_dtype,
+    check_flag,
+    check_inputs,
+    first_shape,
+    input_leaves,
+    leading_shape,
+)
 from gru_jax._layers import DIRECTIONS, check_states, scan_layers
 
 
@@ -29,6 +37,21 @@ def as_dict(params: Any) -> dict[str, jax.Array]:
 def params_type(cell: Cell, in_features: int, features: int) -> Any:
     """The NamedTuple that the cell's `init` returns."""
     return type(jax.eval_shape(lambda: cell.init(jax.random.key(0), in_features, features)))
+
+
+@functools.lru_cache(maxsize=256)
+def input_shape(cell: Cell, features: int) -> Any:
+    """What one input of the cell looks like; its width, which nobody has said yet, is that of the state."""
+
+    def look() -> None:
+        params = cell.init(jax.random.key(0), features, features)
+        as_dict(params)
+        # In here, as shapes alone are no params.
+        found.append(cell.input_shape(params))
+
+    found: list[Any] = []
+    jax.eval_shape(look)
+    return found[0]
 
 
 def as_params(kind: Any, leaves: Mapping[str, jax.Array]) -> Any:
@@ -49,7 +72,7 @@ def check_names(name: str, found: Mapping[str, Any], wanted: Iterable[str]) -> N
 def stored_width(cell: Cell, leaves: Mapping[str, jax.Array], features: int) -> int:
     """The input width that stored params of one layer were made for."""
     # Their NamedTuple does not depend on the width, which is what is asked for; some cells want it to divide features.
-    width = cell.input_shape(as_params(params_type(cell, features, features), leaves))[-1]
+    width = first_shape(cell.input_shape(as_params(params_type(cell, features, features), leaves)))[-1]
     return features if width is None else width
 
 
@@ -66,6 +89,18 @@ def cast_inputs(name: str, xs: Any, dtype: Any) -> jax.Array:
     return jnp.astype(xs, check_dtype("dtype", dtype))
 
 
+def cast_leaves(cell: Cell, name: str, xs: Any, shapes: Any, dtype: Any) -> Any:
+    """`cast_inputs` of each array in what the cell reads, which its `input_shape` says is like `shapes`."""
+    arrays = [cast_inputs(path, leaf, dtype) for path, leaf, _ in input_leaves(cell, name, xs, shapes)]
+    return type(shapes)(*arrays) if hasattr(shapes, "_fields") else arrays[0]
+
+
+def width_of(cell: Cell, name: str, xs: Any, features: int) -> int:
+    """`in_features` for these inputs."""
+    _, first, _ = input_leaves(cell, name, xs, input_shape(cell, features))[0]
+    return (check_array(name, first).shape or (1,))[-1]
+
+
 def run_stack(
     cell: Cell,
     params: Any,
@@ -80,14 +115,14 @@ def run_stack(
 ) -> tuple[Any, jax.Array]:
     """`scan_layers` on `(*B, T, I)`, or on `(T, *B, I)` with `time_major`; mask and resets follow the layout of xs."""
     axes = ("T", "*B") if check_flag("time_major", time_major) else ("*B", "T")
-    xs = cast_inputs("xs", xs, dtype)
+    xs = cast_leaves(cell, "xs", xs, cell.input_shape(params[0][0]), dtype)
     check_inputs(cell, "xs", xs, params[0][0], axes=axes)
-    lead = xs.shape[: xs.ndim - len(cell.input_shape(params[0][0]))]
+    lead = leading_shape(cell, params[0][0], xs)
     axis = 0 if time_major else len(lead) - 1
     check_states(cell, params, "initial_carry", initial_carry, lead[:axis] + lead[axis + 1 :])
     if not time_major:
         mask, resets = (_time_first(name, m, lead) for name, m in (("mask", mask), ("resets", resets)))
-    xs = jnp.moveaxis(xs, axis, 0)
+    xs = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, axis, 0), xs)
     carry, ys = scan_layers(cell, params, xs, initial_carry, mask=mask, resets=resets, **options)
     return carry, jnp.moveaxis(ys, 0, axis)
 

@@ -8,22 +8,26 @@ import jax
 import jax.numpy as jnp
 
 from gru_jax._cells.cell import Cell
-from gru_jax._cells.checks import check_array, check_flag, check_positive
+from gru_jax._cells.checks import check_flag, check_positive, first_shape
 from gru_jax._cells.gru import gru
 from gru_jax._layers import check_dropout, layer_widths
+from gru_jax._linen_attention import AdditiveAttention, AttentionPooling, DotProductAttention
+from gru_jax._linen_encoder_decoder import EncoderDecoder
 from gru_jax._scan_checks import check_cell
 from gru_jax._stack import (
     as_dict,
     as_params,
-    cast_inputs,
+    cast_leaves,
     check_names,
     direction_names,
+    input_shape,
     params_type,
     run_stack,
     stored_width,
+    width_of,
 )
 
-__all__ = ["GRU", "GRUCell"]
+__all__ = ["GRU", "AdditiveAttention", "AttentionPooling", "DotProductAttention", "EncoderDecoder", "GRUCell"]
 
 
 class GRU(nn.Module):
@@ -68,7 +72,7 @@ class GRU(nn.Module):
     @nn.compact
     def __call__(
         self,
-        xs: jax.Array,
+        xs: Any,
         *,
         initial_carry: Any = None,
         seq_lengths: jax.Array | None = None,
@@ -81,7 +85,7 @@ class GRU(nn.Module):
         """Run the stack.
 
         Args:
-          xs: inputs `(*B, T, I)`, or `(T, *B, I)` with `time_major`.
+          xs: inputs `(*B, T, I)`, or `(T, *B, I)` with `time_major`; or what else the cell reads, of that layout.
           initial_carry: `carry[layer][direction]`, leaves `(*B, H)`; None: zeros.
           seq_lengths: int `(*B,)`, the number of valid steps of each row.
           mask: bool `(*B, T)`, False = padding; not together with `seq_lengths`. Time-major like xs.
@@ -127,7 +131,7 @@ class GRU(nn.Module):
             stored = nn.meta.unbox(self.get_variable("params", "layer_0"))
             check_names("params['layer_0']", stored, direction_names(self.bidirectional))
             return stored_width(self.cell, stored["forward"], layer_widths(self.features, self.num_layers)[0])
-        return (check_array("xs", xs).shape or (1,))[-1]
+        return width_of(self.cell, "xs", xs, layer_widths(self.features, self.num_layers)[0])
 
     def _params(self, in_features: int) -> tuple[tuple[Any, ...], ...]:
         directions = direction_names(self.bidirectional)
@@ -172,12 +176,12 @@ class GRUCell(nn.RNNCellBase):
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, carry: Any, inputs: jax.Array) -> tuple[Any, jax.Array]:
+    def __call__(self, carry: Any, inputs: Any) -> tuple[Any, jax.Array]:
         """Take one step.
 
         Args:
           carry: the state, leaves `(*B, H)`.
-          inputs: `(*B, I)`.
+          inputs: `(*B, I)`, or what else the cell reads.
 
         Returns:
           The new carry, and the output `(*B, H)`.
@@ -186,8 +190,8 @@ class GRUCell(nn.RNNCellBase):
           TypeError, ValueError: naming the argument that does not fit.
         """
         check_cell(self.cell)
-        inputs = cast_inputs("inputs", inputs, self.dtype)
-        width = (inputs.shape or (1,))[-1]
+        inputs = cast_leaves(self.cell, "inputs", inputs, input_shape(self.cell, self.features), self.dtype)
+        width = width_of(self.cell, "inputs", inputs, self.features)
         stored = nn.meta.unbox(self.variables.get("params", {}))
         if not stored and self.is_mutable_collection("params"):
             made = self.cell.init(self.make_rng("params"), width, self.features, self.param_dtype)
@@ -210,4 +214,5 @@ class GRUCell(nn.RNNCellBase):
     @property
     def num_feature_axes(self) -> int:
         """How many trailing axes of the inputs are features."""
-        return 1
+        check_cell(self.cell)
+        return len(first_shape(input_shape(self.cell, self.features)))

@@ -8,13 +8,15 @@ import jax.numpy as jnp
 from flax import nnx
 
 from gru_jax._cells.cell import Cell
-from gru_jax._cells.checks import check_flag
+from gru_jax._cells.checks import check_flag, first_shape
 from gru_jax._cells.gru import gru
 from gru_jax._layers import check_dropout, init_layers, layer_widths
+from gru_jax._nnx_attention import AdditiveAttention, AttentionPooling, DotProductAttention
+from gru_jax._nnx_encoder_decoder import EncoderDecoder
 from gru_jax._scan_checks import check_cell
-from gru_jax._stack import as_dict, as_params, cast_inputs, direction_names, run_stack
+from gru_jax._stack import as_dict, as_params, cast_leaves, direction_names, run_stack
 
-__all__ = ["GRU", "GRUCell"]
+__all__ = ["GRU", "AdditiveAttention", "AttentionPooling", "DotProductAttention", "EncoderDecoder", "GRUCell"]
 
 
 def check_rngs(rngs: Any) -> None:
@@ -29,7 +31,7 @@ class GRU(nnx.Module):
     Its parameters are named `layer_0/forward/w_i` and so on, as in `gru_jax.linen.GRU`.
 
     Args:
-      in_features: I, the width of one input.
+      in_features: I, the width of one input; of frames, their channels.
       features: H, the width of every layer, or a tuple with one width a layer.
       num_layers: how many layers, when `features` is one number.
       bidirectional: two directions a layer, concatenated, forward first.
@@ -113,7 +115,7 @@ class GRU(nnx.Module):
 
     def __call__(
         self,
-        xs: jax.Array,
+        xs: Any,
         *,
         initial_carry: Any = None,
         seq_lengths: jax.Array | None = None,
@@ -127,7 +129,7 @@ class GRU(nnx.Module):
         """Run the stack.
 
         Args:
-          xs: inputs `(*B, T, I)`, or `(T, *B, I)` with `time_major`.
+          xs: inputs `(*B, T, I)`, or `(T, *B, I)` with `time_major`; or what else the cell reads, of that layout.
           initial_carry: `carry[layer][direction]`, leaves `(*B, H)`; None: zeros.
           seq_lengths: int `(*B,)`, the number of valid steps of each row.
           mask: bool `(*B, T)`, False = padding; not together with `seq_lengths`. Time-major like xs.
@@ -219,12 +221,12 @@ class GRUCell(nnx.RNNCellBase):
         """The cell's params, as `gru_jax.scan` takes them."""
         return as_params(self.params_type, {name: getattr(self, name)[...] for name in self.params_type._fields})
 
-    def __call__(self, carry: Any, inputs: jax.Array) -> tuple[Any, jax.Array]:
+    def __call__(self, carry: Any, inputs: Any) -> tuple[Any, jax.Array]:
         """Take one step.
 
         Args:
           carry: the state, leaves `(*B, H)`.
-          inputs: `(*B, I)`.
+          inputs: `(*B, I)`, or what else the cell reads.
 
         Returns:
           The new carry, and the output `(*B, H)`.
@@ -232,7 +234,9 @@ class GRUCell(nnx.RNNCellBase):
         Raises:
           TypeError, ValueError: naming the argument that does not fit.
         """
-        return self.cell(self.params, carry, cast_inputs("inputs", inputs, self.dtype))
+        params = self.params
+        inputs = cast_leaves(self.cell, "inputs", inputs, self.cell.input_shape(params), self.dtype)
+        return self.cell(params, carry, inputs)
 
     def initialize_carry(self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None) -> Any:
         """The zero carry for inputs of `input_shape`, `(*B, I)`.
@@ -249,4 +253,4 @@ class GRUCell(nnx.RNNCellBase):
     @property
     def num_feature_axes(self) -> int:
         """How many trailing axes of the inputs are features."""
-        return 1
+        return len(first_shape(self.cell.input_shape(self.params)))

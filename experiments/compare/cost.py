@@ -28,13 +28,13 @@ def measure(experiments: dict[str, Experiment]) -> dict[str, Cost]:
         state, batch = experiment.initial_state(), experiment.train_batch(1)
         compiled = jax.jit(experiment.step_function()).lower(state, batch).compile()
         programs[name] = (compiled, state, batch)
-        _seconds(*programs[name], 1)
-        counts[name] = max(1, int(_SECONDS / _seconds(*programs[name], 1) / _ROUNDS))
+        _seconds(programs[name], 1)
+        counts[name] = max(1, int(_SECONDS / _seconds(programs[name], 1) / _ROUNDS))
     times: dict[str, list[float]] = {name: [] for name in programs}
     names = list(programs)
     for turn in range(_ROUNDS):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            times[name].append(_seconds(*programs[name], counts[name]) / counts[name])
+            times[name].append(_seconds(programs[name], counts[name]) / counts[name])
     return {
         name: Cost(
             milliseconds=1e3 * statistics.median(times[name]),
@@ -44,7 +44,8 @@ def measure(experiments: dict[str, Experiment]) -> dict[str, Cost]:
     }
 
 
-def _seconds(compiled: Any, state: Any, batch: Any, count: int) -> float:
+def _seconds(program: tuple[Any, Any, Any], count: int) -> float:
+    compiled, state, batch = program
     began = time.perf_counter()
     for _ in range(count):
         state = compiled(state, batch)

@@ -8,11 +8,36 @@ from typing import Annotated
 
 from pydantic import Field
 
-from experiments.tasks import adding, chars, copying, digits
+from experiments.tasks import (
+    activity,
+    adding,
+    chars,
+    copying,
+    digits,
+    digits_mnist,
+    forecast,
+    music,
+    pronunciation,
+    robot_dynamics,
+    speech_digits,
+    speech_vowels,
+)
+from experiments.tasks.sequences import Sentences, SourceAndTarget, Translation
 from experiments.tasks.task import Assessment, Batch, Quantiles, Task, TaskBlock, Tokens, Vectors
 
 TaskConfig = Annotated[
-    adding.AddingConfig | chars.CharsConfig | copying.CopyConfig | digits.DigitsConfig,
+    adding.AddingConfig
+    | chars.CharsConfig
+    | copying.CopyConfig
+    | digits.DigitsConfig
+    | activity.ActivityConfig
+    | speech_digits.SpeechDigitsConfig
+    | speech_vowels.SpeechVowelsConfig
+    | digits_mnist.DigitsMnistConfig
+    | music.MusicConfig
+    | pronunciation.PronunciationConfig
+    | forecast.ForecastConfig
+    | robot_dynamics.RobotDynamicsConfig,
     Field(discriminator="name"),
 ]
 """The ``task`` block of a config, told apart by ``name``."""
@@ -22,9 +47,30 @@ _MODULES: dict[type[TaskBlock], ModuleType] = {
     chars.CharsConfig: chars,
     copying.CopyConfig: copying,
     digits.DigitsConfig: digits,
+    activity.ActivityConfig: activity,
+    speech_digits.SpeechDigitsConfig: speech_digits,
+    speech_vowels.SpeechVowelsConfig: speech_vowels,
+    digits_mnist.DigitsMnistConfig: digits_mnist,
+    music.MusicConfig: music,
+    pronunciation.PronunciationConfig: pronunciation,
+    forecast.ForecastConfig: forecast,
+    robot_dynamics.RobotDynamicsConfig: robot_dynamics,
 }
 
-__all__ = ["Assessment", "Batch", "Quantiles", "Task", "TaskConfig", "Tokens", "Vectors", "build", "check_data"]
+__all__ = [
+    "Assessment",
+    "Batch",
+    "Quantiles",
+    "Sentences",
+    "SourceAndTarget",
+    "Task",
+    "TaskConfig",
+    "Tokens",
+    "Translation",
+    "Vectors",
+    "build",
+    "check_data",
+]
 
 
 def check_data(config: TaskConfig) -> None:

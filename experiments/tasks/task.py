@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from experiments.tasks.sequences import Sentences
+
 
 class Batch(NamedTuple):
     """``B`` rows of data, as NumPy arrays."""
@@ -57,7 +59,7 @@ class Task:
     """Data, loss and metrics of one task, loaded and ready."""
 
     name: str
-    inputs: Tokens | Vectors
+    inputs: Tokens | Vectors | Sentences
     outputs: int
     """Width of the read-out: the number of classes, or of regression targets."""
     per_step: bool
@@ -93,6 +95,8 @@ class TaskBlock(BaseModel):
     """True: targets at every step; False: one a sequence. Here too, so that a config is checked without its data."""
     predicts_inputs: ClassVar[bool] = False
     """True: the targets are later inputs, so that a model reading backwards would read the answers."""
+    translates: ClassVar[bool] = False
+    """True: inputs are `Sentences`, and the model an encoder-decoder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 

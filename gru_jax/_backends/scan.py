@@ -8,7 +8,7 @@ from jax import lax
 
 from gru_jax._backends.backend import Backend
 from gru_jax._cells.cell import Cell
-from gru_jax._cells.precision import compute_params
+from gru_jax._cells.precision import compute_params, input_dtype
 
 
 def select(where: jax.Array, then: Any, otherwise: Any) -> Any:
@@ -33,7 +33,7 @@ def run(
     unroll: int,
 ) -> tuple[Any, jax.Array]:
     """See `Run`."""
-    params = compute_params(params, xs.dtype)
+    params = compute_params(params, input_dtype(xs))
 
     def step(carry: Any, now: Any) -> tuple[Any, jax.Array]:
         projected, valid, restart = now

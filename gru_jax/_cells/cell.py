@@ -1,6 +1,7 @@
 """What a recurrent cell is: a hashable record of pure functions."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gru_jax._cells.checks import check_call
-from gru_jax._cells.precision import compute_params
+from gru_jax._cells.precision import compute_params, input_dtype
 
 
 def _any_width(params: Any) -> tuple[int | None, ...]:
@@ -16,24 +17,32 @@ def _any_width(params: Any) -> tuple[int | None, ...]:
     return (None,)
 
 
+@functools.cache
+def bound(function: Callable[..., Any], options: Any) -> Callable[..., Any]:
+    """`function` with its first argument given: the same object every time, so that equal cells share programs."""
+    return functools.partial(function, options)
+
+
 # Not a NamedTuple: jax.jit and jax.checkpoint keep weak references to what they are given, and a tuple takes none.
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """A recurrent cell: pure functions over params, and nothing else.
 
-    `gru`, `lstm`, `rnn` and `min_gru` make cells; a record of your own functions is a cell too. Two cells made with
-    the same options, initialisers included, are the same object, so a cell can be a static argument of `jax.jit`.
+    `gru`, `lstm`, `rnn`, `min_gru`, `conv_gru` and `gru_d` make cells; a record of your own functions is a cell too.
+    Two cells made with the same options, initialisers included, are the same object, so a cell can be a static argument
+    of `jax.jit`.
 
     Attributes:
       name: what the cell is called in tables and messages.
       init: `init(key, in_features, features, dtype=float32) -> params`.
-      carry: `carry(params, batch_shape=()) -> carry`, the zero state, leaves `(*batch_shape, H)`, float64 for
-        float64 params and float32 for all others.
+      carry: `carry(params, batch_shape=()) -> carry`, the zero state, leaves `(*batch_shape, H)` or with any other
+        feature axes, float64 for float64 params and float32 for all others.
       project: `project(params, x) -> projected`: all of a step that does not see the carry. x: `(..., I)`; `scan`
-        calls it once for all steps.
+        calls it once for all steps. What it returns may be a tree.
       step: `step(params, carry, projected) -> (carry, y)`, the rest of one step.
-      input_shape: `input_shape(params) -> (I,)`, the feature axes of one input, `None` for a free size; raises for
-        params that are not this cell's.
+      input_shape: `input_shape(params) -> (I,)`, the feature axes of one input, `None` for a free size. A cell that
+        reads several arrays returns a NamedTuple of such tuples, and its x is that NamedTuple of arrays; the first
+        says the dtype, the others may be bool. Raises for params that are not this cell's.
       options: which of its equations this cell computes, for backends and converters; hashable.
 
     `project` and `step` multiply in the dtype of the weights they get and add in the carry's; calling the cell, or
@@ -55,16 +64,16 @@ class Cell:
     carry: Callable[..., Any]
     project: Callable[[Any, Any], Any]
     step: Callable[[Any, Any, Any], tuple[Any, jax.Array]]
-    input_shape: Callable[[Any], tuple[int | None, ...]] = _any_width
+    input_shape: Callable[[Any], Any] = _any_width
     options: Any = None
 
-    def __call__(self, params: Any, carry: Any, x: jax.Array) -> tuple[Any, jax.Array]:
+    def __call__(self, params: Any, carry: Any, x: Any) -> tuple[Any, jax.Array]:
         """Take one step.
 
         Args:
           params: what `init` returned.
           carry: the state, leaves `(*B, H)`, float32 (float64 for float64 params).
-          x: one input, `(*B, I)`, any float dtype; float64 only with float64 params.
+          x: one input, `(*B, I)` or what else the cell reads, any float dtype; float64 only with float64 params.
 
         Returns:
           The new carry, and y `(*B, H)` in x's dtype.
@@ -73,9 +82,9 @@ class Cell:
           TypeError, ValueError: naming the argument that does not fit.
         """
         params, carry, x = check_call(self, params, carry, x)
-        params = compute_params(params, x.dtype)
+        params = compute_params(params, input_dtype(x))
         carry, y = self.step(params, carry, self.project(params, x))
-        return carry, jnp.astype(y, x.dtype)
+        return carry, jnp.astype(y, input_dtype(x))
 
     def replace(self, **fields: Any) -> Self:
         """The same cell with some of its fields replaced."""

@@ -72,7 +72,7 @@ def check_float_array(name: str, value: Any) -> jax.Array:
 def check_params(kind: str, params_type: type, params: Any, shapes: dict[str, tuple[str, ...]], **sizes: int) -> None:
     """Check params against shapes written in letters, such as `{"w_i": ("I", "3H")}`.
 
-    A letter alone takes its size from the first place it stands in; a digit before it multiplies.
+    A letter alone takes its size from `sizes`, or from the first place it stands in; a digit before it multiplies.
     """
     if not isinstance(params, params_type):
         raise TypeError(
@@ -88,7 +88,7 @@ def check_params(kind: str, params_type: type, params: Any, shapes: dict[str, tu
                 "for an ensemble of params, map over it with jax.vmap."
             )
         for size, letter in zip(leaf.shape, letters, strict=True):
-            factor, letter = (int(letter[:-1] or 1), letter[-1])
+            factor, letter = (int(letter[0]), letter[1:]) if letter[0].isdigit() else (1, letter)
             if letter not in sizes and size % factor == 0 and size > 0:
                 sizes[letter] = size // factor
             if sizes.get(letter) is None or size != factor * sizes[letter]:
@@ -122,27 +122,88 @@ def check_batch_shape(value: Any) -> tuple[int, ...]:
     return tuple(value)
 
 
-def check_inputs(cell: Any, name: str, x: Any, params: Any, *, axes: Sequence[str]) -> tuple[Any, jax.Array]:
+def check_inputs(cell: Any, name: str, x: Any, params: Any, *, axes: Sequence[str]) -> tuple[Any, Any]:
     """Check an input, `axes` followed by its feature axes, against the cell and its params.
 
     `axes` are letters, such as ("T", "*B"), of which "*B" stands for any number. Returns both as JAX arrays.
     """
-    widths = cell.input_shape(params)
+    shapes = cell.input_shape(params)
     params = jax.tree.map(jnp.asarray, params)
-    x = check_float_array(name, x)
+    (first, x_first, widths), *others = input_leaves(cell, name, x, shapes)
+    array = _check_features(first, check_float_array(first, x_first), widths, axes)
+    lead = array.shape[: array.ndim - len(widths)]
+    arrays = [array, *(_check_beside(path, leaf, (*lead, *own), first) for path, leaf, own in others)]
+    for array, path in zip(arrays, [first, *(path for path, *_ in others)], strict=True):
+        _check_same_precision(path, array, params)
+    return params, type(shapes)(*arrays) if hasattr(shapes, "_fields") else arrays[0]
+
+
+def input_leaves(cell: Any, name: str, x: Any, shapes: Any) -> list[tuple[str, Any, tuple[int | None, ...]]]:
+    """Each array of an input, not looked at yet: what messages call it, the array, its feature axes."""
+    if not hasattr(shapes, "_fields"):
+        return [(name, x, shapes)]
+    if not isinstance(x, type(shapes)):
+        raise TypeError(
+            f"{name}: expected {outline(shapes)} for the cell {cell.name!r}, got {outline(x)}; "
+            f"put its arrays into one {type(shapes).__name__}."
+        )
+    return [(f"{name}.{field}", *pair) for field, *pair in zip(shapes._fields, x, shapes, strict=True)]
+
+
+def leading_shape(cell: Any, params: Any, x: Any) -> tuple[int, ...]:
+    """The axes of a checked input before its features, which all its arrays share."""
+    shapes = cell.input_shape(params)
+    leaf = x[0] if hasattr(shapes, "_fields") else x
+    return leaf.shape[: leaf.ndim - len(first_shape(shapes))]
+
+
+def first_shape(shapes: Any) -> tuple[int | None, ...]:
+    """The feature axes of an input's first array, the last as wide as `in_features`; of a cell's `input_shape`."""
+    return shapes[0] if hasattr(shapes, "_fields") else shapes
+
+
+def _check_features(name: str, x: jax.Array, widths: tuple[int | None, ...], axes: Sequence[str]) -> jax.Array:
+    """x with its trailing axes as wide as asked for."""
     letters = f"({', '.join([*axes, *(str(w) if w is not None else 'features' for w in widths)])})"
     if x.ndim < len(set(axes) - {"*B"}) + len(widths):
         raise ValueError(
             f"{name}: expected shape {letters}, got {x.shape}; add the missing axes, for example {name}[None]."
         )
     found = x.shape[x.ndim - len(widths) :]
-    if any(want is not None and want != have for want, have in zip(widths, found, strict=True)):
+    if all(want in (None, have) for want, have in zip(widths, found, strict=True)):
+        return x
+    if len(widths) > 1:
         raise ValueError(
-            f"{name}: expected shape {letters}, since the params were made for "
-            f"{', '.join(map(str, widths))} input features, got {x.shape}; "
-            "pass inputs of that width, or init the params with in_features="
-            f"{', '.join(map(str, found))}."
+            f"{name}: expected shape {letters}, since the cell and its params were made for inputs of shape "
+            f"({', '.join(map(str, widths))}), got {x.shape}; "
+            f"pass inputs of that shape, or make the cell and its params for {found}."
         )
+    raise ValueError(
+        f"{name}: expected shape {letters}, since the params were made for {widths[0]} input features, got {x.shape}; "
+        f"pass inputs of that width, or init the params with in_features={found[0]}."
+    )
+
+
+def _check_beside(name: str, value: Any, shape: tuple[int | None, ...], first: str) -> jax.Array:
+    """An array that an input has beside its first: float or bool, of the same leading axes."""
+    array = check_array(name, value)
+    if array.dtype != jnp.bool_ and not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(
+            f"{name}: expected a float or bool array, got {array.dtype}; cast it with .astype(jnp.float32) or "
+            ".astype(bool)."
+        )
+    if array.ndim != len(shape) or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True)):
+        raise ValueError(
+            f"{name}: expected shape ({', '.join(map(str, shape))}), its leading axes those of {first}, "
+            f"got {array.shape}; broadcast it with jnp.broadcast_to."
+        )
+    return array
+
+
+def _check_same_precision(name: str, x: jax.Array, params: Any) -> None:
+    """float64 beside float64 only."""
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        return
     for leaf in jax.tree.leaves(params):
         if jnp.issubdtype(leaf.dtype, jnp.floating) and carry_dtype(leaf.dtype) != carry_dtype(x.dtype):
             raise TypeError(
@@ -150,7 +211,6 @@ def check_inputs(cell: Any, name: str, x: Any, params: Any, *, axes: Sequence[st
                 "float64 does not mix with narrower floats: "
                 "cast one side, xs.astype(...) or jax.tree.map(lambda p: p.astype(...), params)."
             )
-    return params, x
 
 
 def check_carry(cell: Any, name: str, carry: Any, params: Any, batch: Sequence[int], *, broadcast: bool = False) -> Any:
@@ -161,7 +221,7 @@ def check_carry(cell: Any, name: str, carry: Any, params: Any, batch: Sequence[i
     wanted = _zero_carry(cell, batch, params)
     if jax.tree.structure(carry) != jax.tree.structure(wanted):
         raise TypeError(
-            f"{name}: expected {_outline(wanted)} for the cell {cell.name!r}, got {_outline(carry)}; "
+            f"{name}: expected {outline(wanted)} for the cell {cell.name!r}, got {outline(carry)}; "
             "pass cell.carry(params, batch_shape=...) or a carry that this cell returned."
         )
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(wanted)]
@@ -182,10 +242,10 @@ def check_carry(cell: Any, name: str, carry: Any, params: Any, batch: Sequence[i
     return jax.tree.unflatten(jax.tree.structure(wanted), leaves)
 
 
-def check_call(cell: Any, params: Any, carry: Any, x: Any) -> tuple[Any, Any, jax.Array]:
+def check_call(cell: Any, params: Any, carry: Any, x: Any) -> tuple[Any, Any, Any]:
     """Check the arguments of one step; returns them as JAX arrays."""
     params, x = check_inputs(cell, "x", x, params, axes=("*B",))
-    carry = check_carry(cell, "carry", carry, params, x.shape[: x.ndim - len(cell.input_shape(params))])
+    carry = check_carry(cell, "carry", carry, params, leading_shape(cell, params, x))
     return params, carry, x
 
 
@@ -205,7 +265,7 @@ def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
     return len(shape) <= len(to) and all(a in (1, b) for a, b in zip(shape[::-1], to[::-1], strict=False))
 
 
-def _outline(tree: Any) -> str:
+def outline(tree: Any) -> str:
     """A tree's structure in words a user can compare, such as `LSTMCarry(h, c)` or `one array`."""
     if hasattr(tree, "_fields"):
         return f"{type(tree).__name__}({', '.join(tree._fields)})"

@@ -1,6 +1,7 @@
 """The gated recurrent unit."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -68,7 +69,7 @@ class GRUOptions(NamedTuple):
 
 def gates(options: GRUOptions, params: GRUParams) -> GRUGates:
     """The params cut for a loop."""
-    r_and_z = 2 * params.w_h.shape[0]
+    r_and_z = 2 * params.b_h.shape[0] // 3
     cut = lambda leaf: (leaf,) if options.reset_after else (leaf[..., :r_and_z], leaf[..., r_and_z:])  # noqa: E731
     return GRUGates(
         w_i=tuple(jnp.split(params.w_i, 3, axis=-1)),
@@ -210,14 +211,23 @@ def _input_shape(params: Any) -> tuple[int]:
     return (params.w_i.shape[0],)
 
 
-def activate(options: GRUOptions, params: GRUParams | GRUGates, h: jax.Array, g: Any) -> GRUActivations:
-    """All of a step but the update of the state; h is `(..., H)` and g what `project` returned."""
+def activate(
+    options: GRUOptions,
+    params: GRUParams | GRUGates,
+    h: jax.Array,
+    g: Any,
+    product: Callable[[jax.Array, jax.Array], jax.Array] = matmul,
+) -> GRUActivations:
+    """All of a step but the update of the state; h is `(..., H)` and g what `project` returned.
+
+    `product` is what stands between the state and its weights.
+    """
     g_r, g_z, g_n = g if isinstance(params, GRUGates) else jnp.split(g, 3, axis=-1)
     w = params if isinstance(params, GRUGates) else gates(options, params)
-    q_r, q_z, *q_n = jnp.split(matmul(h, w.w_h[0]) + w.b_h[0], 3 if options.reset_after else 2, axis=-1)
+    q_r, q_z, *q_n = jnp.split(product(h, w.w_h[0]) + w.b_h[0], 3 if options.reset_after else 2, axis=-1)
     r = jax.nn.sigmoid(g_r + q_r)
     z = jax.nn.sigmoid(g_z + q_z)
-    (q,) = q_n or [matmul(r * h, w.w_h[1]) + w.b_h[1]]
+    (q,) = q_n or [product(r * h, w.w_h[1]) + w.b_h[1]]
     return GRUActivations(r, z, jnp.tanh(g_n + (r * q if options.reset_after else q)), q)
 
 

@@ -21,6 +21,11 @@ orthogonal: Initializer = jax.nn.initializers.orthogonal()
 zeros: Initializer = jax.nn.initializers.zeros
 
 
+def rates(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """U(0, 1 / variables), `(variables, outputs)`: what decays by the gaps of all begins no faster than by one of 1."""
+    return jax.random.uniform(key, shape, dtype, 0.0, 1.0 / shape[0])
+
+
 def check_initializers(**inits: Any) -> None:
     """Callables that can be hashed, since the cell made of them is a static argument of jax.jit."""
     for name, init in inits.items():

@@ -16,6 +16,11 @@ def carry_dtype(dtype: Any) -> jnp.dtype:
     return wide if jax.dtypes.canonicalize_dtype(dtype) == wide else jnp.dtype("float32")
 
 
+def input_dtype(x: Any) -> jnp.dtype:
+    """The dtype of an input, which products run in and which y has: the first array's, if it holds several."""
+    return jax.tree.leaves(x)[0].dtype
+
+
 def compute_params(params: Any, dtype: Any) -> Any:
     """Params as a step on inputs of `dtype` uses them: matrices in `dtype`, vectors in the carry's dtype.
 

@@ -4,6 +4,30 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
+from experiments.errors import UserError
+from experiments.tasks import packages
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    """A test whose data is not installed is skipped, and says how to install it; CI installs all of it."""
+    return (yield from _skipped_without_data())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """As above, for what a test loads itself."""
+    return (yield from _skipped_without_data())
+
+
+def _skipped_without_data():
+    try:
+        return (yield)
+    except UserError as error:
+        if any("which is not installed" in line and packages.INSTALL in line for line in error.messages):
+            pytest.skip(str(error.messages[0]))
+        raise
+
 
 @pytest.fixture(autouse=True, scope="module")
 def standard_promotion():

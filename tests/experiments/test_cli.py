@@ -60,7 +60,7 @@ def test_bad_input_is_told_in_a_line_each_before_jax_is_imported_and_nothing_is_
             "training.steps=-1",
         ],
         "expected a number": ["config", "tiny.yaml", "optimizer.learning_rate=fast"],
-        "expected one of adding": ["train", "tiny.yaml", "task.name=speech"],
+        "expected one of activity": ["train", "tiny.yaml", "task.name=speech"],
         "pip install": ["train", "digits.yaml"],
         "has no config.yaml": ["train", "tiny.yaml", "--run-dir", "not_ours"],
         "no such run directory": ["eval", "run"],

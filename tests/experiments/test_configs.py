@@ -12,8 +12,8 @@ from experiments import config, losses
 from experiments.experiment import assemble
 
 FOLDER = Path(__file__).parents[2] / "configs"
-# The configs of the bench are of another kind, and looked at in test_bench_config.py.
-PATHS = sorted(path for path in FOLDER.glob("*.yaml") if not path.stem.startswith("bench"))
+# Those of the bench and of comparisons are of other kinds: see test_bench_config.py and test_compare.py.
+PATHS = sorted(path for path in FOLDER.glob("*.yaml") if not path.stem.startswith(("bench", "compare")))
 every_config = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 
@@ -55,7 +55,8 @@ def test_a_config_trains(small, path):
     second = step(first, experiment.train_batch(2))
     assert int(second.step) == 2
     assert int(second.divergence.step) == 0
-    ignorant = np.log(experiment.task.outputs) if experiment.task.loss == "cross_entropy" else 1.0
+    outputs = experiment.task.outputs
+    ignorant = {"cross_entropy": np.log(outputs), "bernoulli": outputs * np.log(2)}.get(experiment.task.loss, 1.0)
     assert 0.2 * ignorant < float(first.loss_sum) < 2 * ignorant
     moved = jax.tree.leaves(jax.tree.map(lambda old, new: bool((old != new).any()), before, second.params))
     assert sum(moved) > len(moved) / 2
@@ -64,7 +65,8 @@ def test_a_config_trains(small, path):
 @every_config
 def test_the_test_split_of_a_config_gives_every_metric(small, path):
     experiment = small(path)
-    params = experiment.model.init(jax.random.key(0), experiment.train_batch(1).inputs[:1])
+    row = jax.tree.map(lambda leaf: leaf[:1], experiment.train_batch(1).inputs)
+    params = experiment.model.init(jax.random.key(0), row)
 
     @jax.jit
     def sums(params, batch):

@@ -126,7 +126,8 @@ def test_quantiles_are_the_pinball_loss():
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match=r'loss: expected "cross_entropy" or "squared_error", got \'hinge\''):
+    known = '"cross_entropy", "squared_error", "bernoulli" or Quantiles'
+    with pytest.raises(ValueError, match=f"loss: expected {known}, got 'hinge'"):
         losses.sums("hinge", LOGITS, CLASSES, STEP_WEIGHTS)
     with pytest.raises(ValueError, match="got 'f1'"):
         losses.metrics(["f1"], {"weight": 1.0, "loss": 1.0})

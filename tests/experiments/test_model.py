@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import gru_jax
 from experiments.model import build_model
 from experiments.schema import ModelConfig
 from experiments.tasks import Task, Tokens, Vectors
@@ -69,7 +70,15 @@ def test_a_task_of_one_target_a_sequence_reads_the_last_step_unless_told_otherwi
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize(
-    ("readout", "cell"), [("last", "gru"), ("mean", "gru"), ("every", "gru"), ("last", "lstm"), ("last", "min_gru")]
+    ("readout", "cell"),
+    [
+        ("last", "gru"),
+        ("mean", "gru"),
+        ("attention", "gru"),
+        ("every", "gru"),
+        ("last", "lstm"),
+        ("last", "min_gru"),
+    ],
 )
 def test_a_padded_row_is_the_row_alone(readout, cell, bidirectional):
     task = STEPS if readout == "every" else VECTORS
@@ -82,7 +91,7 @@ def test_a_padded_row_is_the_row_alone(readout, cell, bidirectional):
         np.testing.assert_allclose(got, alone, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("readout", ["last", "mean"])
+@pytest.mark.parametrize("readout", ["last", "mean", "attention"])
 def test_what_stands_in_the_padding_does_not_matter(readout):
     model, variables = made(VECTORS, bidirectional=True, readout=readout)
     inputs, lengths = data(VECTORS), jnp.array([9, 5, 1, 3], jnp.int32)
@@ -99,6 +108,19 @@ def test_last_is_the_last_step_and_mean_the_mean_of_every():
     np.testing.assert_allclose(model.apply(variables, data(VECTORS)), every[:, -1], rtol=1e-6)
     mean = model.clone(readout="mean").apply(variables, data(VECTORS))
     np.testing.assert_allclose(mean, every.mean(axis=1), rtol=1e-5, atol=1e-6)
+
+
+def test_attention_is_the_pooling_of_every():
+    """The read-out layer is linear, and the weights of the pooling sum to one."""
+    model, variables = made(VECTORS, bidirectional=True, readout="attention")
+    inputs, lengths = data(VECTORS), jnp.array([9, 5, 1, 3], jnp.int32)
+    every = model.clone(readout="every").apply(variables, inputs, lengths)
+    _, ys = model.bind(variables).recurrent(inputs, seq_lengths=lengths)
+    params = gru_jax.AttentionPoolingParams(**variables["params"]["pooling"])
+    _, weights = gru_jax.attention_pooling(params, jnp.moveaxis(ys, 1, 0), seq_lengths=lengths)
+    expected = jnp.einsum("tb,btc->bc", weights, every)
+    np.testing.assert_allclose(model.apply(variables, inputs, lengths), expected, rtol=1e-5, atol=1e-6)
+    assert params.w.shape == (12, 12)
 
 
 def test_bidirectional_last_joins_what_each_direction_read_last():

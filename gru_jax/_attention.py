@@ -1,0 +1,277 @@
+"""Attention: a mean of values, weighted by how well each one's key suits a query.
+
+Additive and scaled dot-product scores, time-major: keys `(S, *B, K)`, one query `(*B, Q)` or many, `(L, *B, Q)`.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gru_jax._attention_weights import (
+    check_attention_params,
+    check_width,
+    masked_softmax,
+    valid_keys,
+    weighted_sum,
+    zero_where_invalid,
+)
+from gru_jax._cells.checks import check_dtype, check_float_array, check_key, check_positive
+from gru_jax._cells.initializers import lecun_normal
+from gru_jax._cells.precision import carry_dtype, compute_params, matmul
+
+
+class AdditiveAttentionParams(NamedTuple):
+    """Attention by v · tanh(q W_q + k W_k + b).
+
+    Attributes:
+      w_q: `(Q, A)`, applied to the query.
+      w_k: `(K, A)`, applied to each key.
+      b: `(A,)`.
+      v: `(A,)`.
+    """
+
+    w_q: jax.Array
+    w_k: jax.Array
+    b: jax.Array
+    v: jax.Array
+
+
+class DotProductAttentionParams(NamedTuple):
+    """Attention by q W · k / √K.
+
+    Attributes:
+      w: `(Q, K)`, applied to the query.
+    """
+
+    w: jax.Array
+
+
+AttentionParams = AdditiveAttentionParams | DotProductAttentionParams
+
+_SHAPES: dict[type, dict[str, tuple[str, ...]]] = {
+    AdditiveAttentionParams: {"w_q": ("Q", "A"), "w_k": ("K", "A"), "b": ("A",), "v": ("A",)},
+    DotProductAttentionParams: {"w": ("Q", "K")},
+}
+
+
+class AttentionMemory(NamedTuple):
+    """Keys and values as every query needs them, computed once.
+
+    Attributes:
+      keys: `(S, *B, A)`: k W_k + b for additive attention, `(S, *B, K)`, k itself, for dot products.
+      values: `(S, *B, V)`.
+      valid: bool `(S, *B)`, True where a key counts, or None where all do.
+    """
+
+    keys: jax.Array
+    values: jax.Array
+    valid: jax.Array | None
+
+
+def init_additive_attention(
+    key: jax.Array, query_features: int, key_features: int, features: int, *, dtype: Any = jnp.float32
+) -> AdditiveAttentionParams:
+    """Params for `additive_attention`.
+
+    Args:
+      key: a random key.
+      query_features: Q, the width of a query.
+      key_features: K, the width of a key.
+      features: A, the width in which the two meet.
+      dtype: of the params.
+
+    Returns:
+      `AdditiveAttentionParams`, matrices and v lecun_normal, b zero.
+
+    Raises:
+      TypeError, ValueError: naming the argument that does not fit.
+    """
+    check_key("key", key)
+    q = check_positive("query_features", query_features, remedy="pass the width of a query")
+    k = check_positive("key_features", key_features, remedy="pass the width of a key")
+    a = check_positive("features", features, remedy="pass the width in which query and key meet")
+    k_q, k_k, k_v = jax.random.split(key, 3)
+    dtype = check_dtype("dtype", dtype)
+    return AdditiveAttentionParams(
+        w_q=lecun_normal(k_q, (q, a), dtype),
+        w_k=lecun_normal(k_k, (k, a), dtype),
+        b=jnp.zeros((a,), dtype),
+        v=lecun_normal(k_v, (a, 1), dtype)[:, 0],
+    )
+
+
+def init_dot_product_attention(
+    key: jax.Array, query_features: int, key_features: int, *, dtype: Any = jnp.float32
+) -> DotProductAttentionParams:
+    """Params for `dot_product_attention`.
+
+    Args:
+      key: a random key.
+      query_features: Q, the width of a query.
+      key_features: K, the width of a key.
+      dtype: of the params.
+
+    Returns:
+      `DotProductAttentionParams`, w lecun_normal.
+
+    Raises:
+      TypeError, ValueError: naming the argument that does not fit.
+    """
+    check_key("key", key)
+    q = check_positive("query_features", query_features, remedy="pass the width of a query")
+    k = check_positive("key_features", key_features, remedy="pass the width of a key")
+    return DotProductAttentionParams(lecun_normal(key, (q, k), check_dtype("dtype", dtype)))
+
+
+def additive_attention(
+    params: AdditiveAttentionParams,
+    query: jax.Array,
+    keys: jax.Array,
+    values: jax.Array | None = None,
+    *,
+    key_lengths: jax.Array | None = None,
+    key_mask: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """Attend by a layer over query and key.
+
+        score_s = v · tanh(q W_q + k_s W_k + b)
+        weights = softmax over s of score
+        context = Σ_s weights_s values_s
+
+    Keys that do not count get weight 0 exactly, and no value, gradient or NaN of theirs reaches anything. Where no key
+    counts, context and weights are 0. Scores and softmax are float32 (float64 for float64) whatever the inputs are.
+
+    Args:
+      params: what `init_additive_attention` returned.
+      query: `(*B, Q)`, or `(L, *B, Q)` and so on: L queries for the same keys.
+      keys: `(S, *B, K)`.
+      values: `(S, *B, V)`; None: the keys.
+      key_lengths: int `(*B,)`: only `keys[:key_lengths[b]]` count in row b.
+      key_mask: bool `(S, *B)`, False = does not count; not together with `key_lengths`.
+
+    Returns:
+      context `(*B, V)` in the dtype of the values, and weights `(S, *B)`; for many queries `(L, *B, V)`, `(L, S, *B)`.
+
+    Raises:
+      TypeError, ValueError: naming the argument that does not fit.
+
+    Source: Bahdanau, Cho & Bengio 2015, "Neural machine translation by jointly learning to align and translate",
+    appendix A.1.2.
+
+    Example:
+      >>> import gru_jax, jax, jax.numpy as jnp
+      >>> params = gru_jax.init_additive_attention(jax.random.key(0), 3, 4, 8)
+      >>> keys, lengths = jnp.ones((5, 2, 4)), jnp.array([5, 2])
+      >>> context, weights = gru_jax.additive_attention(params, jnp.ones((2, 3)), keys, key_lengths=lengths)
+      >>> context.shape, weights[:, 1].tolist()
+      ((2, 4), [0.5, 0.5, 0.0, 0.0, 0.0])
+    """
+    return _checked(AdditiveAttentionParams, params, query, keys, values, key_lengths, key_mask)
+
+
+def dot_product_attention(
+    params: DotProductAttentionParams,
+    query: jax.Array,
+    keys: jax.Array,
+    values: jax.Array | None = None,
+    *,
+    key_lengths: jax.Array | None = None,
+    key_mask: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """Attend by scaled dot products with a learned projection.
+
+        score_s = q W · k_s / √K
+        weights = softmax over s of score
+        context = Σ_s weights_s values_s
+
+    Args:
+      params: what `init_dot_product_attention` returned.
+      query: `(*B, Q)`, or `(L, *B, Q)` and so on: L queries for the same keys.
+      keys: `(S, *B, K)`.
+      values: `(S, *B, V)`; None: the keys.
+      key_lengths: int `(*B,)`: only `keys[:key_lengths[b]]` count in row b.
+      key_mask: bool `(S, *B)`, False = does not count; not together with `key_lengths`.
+
+    Returns:
+      context and weights, with masks and dtypes as in `additive_attention`.
+
+    Raises:
+      TypeError, ValueError: naming the argument that does not fit.
+
+    Source: Luong, Pham & Manning 2015, "Effective approaches to attention-based neural machine translation", the score
+    "general" of equation 8; the scale is that of Vaswani et al. 2017.
+
+    Example:
+      >>> import gru_jax, jax, jax.numpy as jnp
+      >>> params = gru_jax.init_dot_product_attention(jax.random.key(0), 3, 4)
+      >>> context, weights = gru_jax.dot_product_attention(params, jnp.ones((7, 2, 3)), jnp.ones((5, 2, 4)))
+      >>> context.shape, weights.shape
+      ((7, 2, 4), (7, 5, 2))
+    """
+    return _checked(DotProductAttentionParams, params, query, keys, values, key_lengths, key_mask)
+
+
+def remember(params: AttentionParams, keys: jax.Array, values: jax.Array, valid: jax.Array | None) -> AttentionMemory:
+    """Do once what does not depend on the query."""
+    keys, values = (zero_where_invalid(part, valid) for part in (keys, values))
+    if isinstance(params, AdditiveAttentionParams):
+        params = compute_params(params, keys.dtype)
+        keys = matmul(keys, params.w_k) + params.b
+    return AttentionMemory(keys, values, valid)
+
+
+def attend(params: AttentionParams, query: jax.Array, memory: AttentionMemory) -> tuple[jax.Array, jax.Array]:
+    """Context `(*Q, *B, V)` and weights `(*Q, S, *B)` of a query `(*Q, *B, F)`."""
+    batch = memory.keys.shape[1:-1]
+    ahead = query.ndim - 1 - len(batch)
+    params = compute_params(params, query.dtype)
+    if isinstance(params, AdditiveAttentionParams):
+        met = jnp.tanh(jnp.expand_dims(matmul(query, params.w_q), ahead) + memory.keys)
+        scores = jnp.matmul(met, params.v)
+    else:
+        scores = _dot_products(matmul(query, params.w), memory.keys, batch)
+    weights = masked_softmax(scores, memory.valid, axis=ahead)
+    return weighted_sum(weights, memory.values, batch), weights
+
+
+def _dot_products(query: jax.Array, keys: jax.Array, batch: tuple[int, ...]) -> jax.Array:
+    steps, width, rows = keys.shape[0], keys.shape[-1], math.prod(batch)
+    leading = query.shape[: query.ndim - 1 - len(batch)]
+    scores = jnp.einsum(
+        "qbk,sbk->qsb",
+        jnp.astype(query, keys.dtype).reshape(math.prod(leading), rows, width),
+        keys.reshape(steps, rows, width),
+        preferred_element_type=carry_dtype(keys.dtype),
+    )
+    return scores.reshape(*leading, steps, *batch) / math.sqrt(width)
+
+
+def _checked(
+    kind: type, params: Any, query: Any, keys: Any, values: Any, lengths: Any, mask: Any
+) -> tuple[jax.Array, jax.Array]:
+    sizes = check_attention_params(kind, params, _SHAPES[kind])
+    params = jax.tree.map(jnp.asarray, params)
+    keys = check_width("keys", keys, "(S, *B, K)", sizes["K"], 2)
+    batch = keys.shape[1:-1]
+    query = check_width("query", query, "(*B, Q) or (L, *B, Q)", sizes["Q"], 1 + len(batch))
+    if query.shape[query.ndim - 1 - len(batch) : -1] != batch:
+        raise ValueError(
+            f"query: expected shape (*B, Q) or (L, *B, Q) with *B = {batch}, the batch of the keys, got {query.shape}; "
+            "move the time axis to the front, or broadcast one of the two over the batch."
+        )
+    values = keys if values is None else check_float_array("values", values)
+    if values.shape[:-1] != keys.shape[:-1]:
+        raise ValueError(
+            f"values: expected shape (S, *B, V) with S and *B as in the keys, {keys.shape[:-1]}, got {values.shape}; "
+            "pass one value for each key."
+        )
+    precisions = {carry_dtype(leaf.dtype) for leaf in (*params, query, keys, values)}
+    if len(precisions) > 1:
+        raise TypeError(
+            f"query, keys and values: expected the precision of the params ({params[0].dtype}), got {query.dtype}, "
+            f"{keys.dtype} and {values.dtype}; float64 does not mix with narrower floats: cast with .astype."
+        )
+    valid = valid_keys(lengths, mask, keys.shape[0], batch, names=("key_lengths", "key_mask"))
+    return attend(params, query, remember(params, keys, values, valid))

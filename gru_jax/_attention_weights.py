@@ -1,0 +1,111 @@
+"""What every attention shares: which keys count, and weights over those that do.
+
+A key that does not count gets weight 0 exactly, and NaN in it reaches no value and no gradient.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gru_jax._cells.checks import check_array, check_float_array
+from gru_jax._cells.precision import carry_dtype
+from gru_jax._scan_checks import check_step_mask
+
+
+def valid_keys(
+    lengths: Any, mask: Any, steps: int, batch: tuple[int, ...], *, names: tuple[str, str]
+) -> jax.Array | None:
+    """Bool `(S, *B)`, True where a key counts, or None where all do; `names` are those of lengths and mask."""
+    if lengths is not None and mask is not None:
+        raise ValueError(
+            f"{names[1]} and {names[0]}: expected at most one of them, got both; fold the lengths into the mask."
+        )
+    if lengths is None:
+        return check_step_mask(names[1], mask, (steps, *batch))
+    # Taken before it becomes a JAX array, which inside jit has no known values.
+    known = None if isinstance(lengths, jax.core.Tracer) else lengths
+    lengths = check_array(names[0], lengths)
+    if not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise TypeError(f"{names[0]}: expected integers, got {lengths.dtype}; cast with .astype(jnp.int32).")
+    if lengths.shape != batch:
+        raise ValueError(
+            f"{names[0]}: expected shape {batch}, one length for each row of the batch, got {lengths.shape}; "
+            f"for padding elsewhere than at the end pass {names[1]}."
+        )
+    if known is not None and lengths.size and getattr(known, "is_fully_addressable", True):
+        least, most = int(np.min(known)), int(np.max(known))
+        if least < 0 or most > steps:
+            raise ValueError(
+                f"{names[0]}: expected lengths within 0..{steps}, the number of keys, got {least}..{most}; "
+                "pad to the longest row, or clip the lengths."
+            )
+    places = jnp.arange(steps, dtype=jnp.int32).reshape(steps, *(1 for _ in batch))
+    return places < jnp.astype(lengths, jnp.int32)
+
+
+def zero_where_invalid(keys: jax.Array, valid: jax.Array | None) -> jax.Array:
+    """`(S, *B, F)` with zeros in place of what does not count."""
+    # Before any product: 0 * NaN in the backward pass would be NaN.
+    return keys if valid is None else jnp.where(valid[..., None], keys, 0)
+
+
+def masked_softmax(scores: jax.Array, valid: jax.Array | None, axis: int) -> jax.Array:
+    """Weights that sum to 1 over `axis`, or are all 0 where nothing counts; `valid` broadcasts against scores."""
+    if valid is None:
+        return jax.nn.softmax(scores, axis=axis)
+    highest = jnp.max(scores, axis=axis, keepdims=True, where=valid, initial=-jnp.inf)
+    highest = jax.lax.stop_gradient(jnp.where(jnp.isneginf(highest), 0, highest))
+    raised = jnp.exp(jnp.where(valid, scores - highest, -jnp.inf))
+    total = jnp.sum(raised, axis=axis, keepdims=True)
+    return raised / jnp.where(total == 0, 1, total)
+
+
+def weighted_sum(weights: jax.Array, values: jax.Array, batch: tuple[int, ...]) -> jax.Array:
+    """Σ_s weights[s] values[s]: `(*Q, S, *B)` and `(S, *B, V)` to `(*Q, *B, V)`, in the dtype of the values."""
+    steps, width = values.shape[0], values.shape[-1]
+    leading = weights.shape[: weights.ndim - 1 - len(batch)]
+    rows = math.prod(batch)
+    flat = jnp.einsum(
+        "qsb,sbv->qbv",
+        jnp.astype(weights, values.dtype).reshape(math.prod(leading), steps, rows),
+        values.reshape(steps, rows, width),
+        preferred_element_type=carry_dtype(values.dtype),
+    )
+    return jnp.astype(flat, values.dtype).reshape(*leading, *batch, width)
+
+
+def check_attention_params(wanted: type, params: Any, shapes: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
+    """Check params against shapes written in letters, `{"w_q": ("Q", "A")}`; returns the size of each letter."""
+    if not isinstance(params, wanted):
+        raise TypeError(
+            f"params: expected {wanted.__name__}, got {type(params).__name__}; "
+            "pass what this attention's init returned."
+        )
+    sizes: dict[str, int] = {}
+    for field, letters in shapes.items():
+        shape = check_float_array(f"params.{field}", getattr(params, field)).shape
+        if len(shape) != len(letters) or any(
+            sizes.setdefault(letter, size) != size for letter, size in zip(letters, shape, strict=True)
+        ):
+            letters_shown = f"({', '.join(letters)}{',' if len(letters) == 1 else ''})"
+            known = ", ".join(f"{letter} = {size}" for letter, size in sizes.items())
+            raise ValueError(
+                f"params.{field}: expected shape {letters_shown}{f' with {known}' if known else ''}, got {shape}; "
+                "pass what this attention's init returned; for an ensemble of params use jax.vmap."
+            )
+    return sizes
+
+
+def check_width(name: str, array: Any, letters: str, width: int, least_axes: int) -> jax.Array:
+    """A float array of at least so many axes, the last of a width that the params were made for."""
+    array = check_float_array(name, array)
+    if array.ndim < least_axes or array.shape[-1] != width:
+        raise ValueError(
+            f"{name}: expected shape {letters} with {width} features, which the params were made for, "
+            f"got {array.shape}; pass such an array, or init the params for that width."
+        )
+    return array

@@ -1,0 +1,198 @@
+"""Encoder and decoder with attention between them: from one sequence to another of another length.
+
+In training the decoder reads the true target, shifted by one step, so that its layers run over all steps as
+`gru_jax.scan_layers` runs them, and attention and read-out follow for all steps at once. Nothing that attention finds
+is fed back into the layers: that is what allows it (Luong et al. 2015 call the contrary input feeding).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gru_jax._attention import AttentionMemory, attend, remember
+from gru_jax._attention_weights import valid_keys
+from gru_jax._cells.cell import Cell
+from gru_jax._cells.precision import compute_params, matmul
+from gru_jax._encoder_decoder_params import EncoderDecoderParams
+from gru_jax._layers import check_dropout, check_states, scan_layers
+
+
+class Encoded(NamedTuple):
+    """What the decoder knows of the source.
+
+    Attributes:
+      memory: what its attention looks at, leaves `(S, *B, ...)`.
+      carry: where its layers start, `carry[layer][0]`, leaves `(*B, H)`.
+    """
+
+    memory: AttentionMemory
+    carry: tuple[tuple[Any, ...], ...]
+
+
+def encode(
+    cell: Cell,
+    params: EncoderDecoderParams,
+    xs: jax.Array,
+    *,
+    seq_lengths: jax.Array | None = None,
+    mask: jax.Array | None = None,
+    **options: Any,
+) -> Encoded:
+    """Read the source.
+
+        carry, ys = scan_layers(cell, params.encoder, xs)
+        decoder's first carry = tanh(carry w + b), each leaf of each layer by itself, the directions side by side
+
+    Args:
+      cell: the cell of every layer.
+      params: what `init_encoder_decoder` returned.
+      xs: the source `(S, *B, I)`.
+      seq_lengths: int `(*B,)`: row b is `xs[:seq_lengths[b]]` and the rest is padding, of which nothing is seen.
+      mask: bool `(S, *B)`, False = padding; not together with `seq_lengths`.
+      **options: what `gru_jax.scan_layers` takes: dropout_rate, dropout_key, unroll, remat, precision, backend.
+
+    Returns:
+      `Encoded`, for `decode` and `decode_step`.
+
+    Raises:
+      TypeError, ValueError: naming the argument that does not fit.
+
+    Source: Bahdanau, Cho & Bengio 2015, section 3.2 (annotations of both directions) and appendix A.2.2 (the bridge).
+    """
+    _check_params(params)
+    final, ys = scan_layers(cell, params.encoder, xs, seq_lengths=seq_lengths, mask=mask, **options)
+    valid = valid_keys(seq_lengths, mask, ys.shape[0], ys.shape[1:-1], names=("seq_lengths", "mask"))
+    bridge = compute_params(params.bridge, ys.dtype)
+    carry = []
+    for dense, directions in zip(bridge, final, strict=True):
+        leaves = zip(*(jax.tree.leaves(state) for state in directions), strict=True)
+        joined = [jnp.concatenate(parts, axis=-1) for parts in leaves]
+        start = [jnp.tanh(matmul(leaf, d.w) + d.b) for leaf, d in zip(joined, dense, strict=True)]
+        carry.append((jax.tree.unflatten(jax.tree.structure(directions[0]), start),))
+    return Encoded(remember(params.attention, ys, ys, valid), tuple(carry))
+
+
+def decode(
+    cell: Cell,
+    params: EncoderDecoderParams,
+    encoded: Encoded,
+    xs: jax.Array,
+    carry: Any = None,
+    *,
+    dropout_rate: float = 0.0,
+    dropout_key: jax.Array | None = None,
+    **options: Any,
+) -> tuple[Any, jax.Array, jax.Array]:
+    """Read the target, all steps at once, and tell what comes after each (teacher forcing).
+
+        carry, h = scan_layers(cell, params.decoder, xs, carry)
+        c_t      = attention of h_t over the encoder's outputs
+        logits_t = tanh([c_t; h_t] W_c + b_c) W_o + b_o
+
+    Args:
+      cell: the cell of every layer.
+      params: what `init_encoder_decoder` returned.
+      encoded: what `encode` returned.
+      xs: the target `(L, *B, I)`, each step the one before what is to be told: the start first.
+      carry: `carry[layer][0]`, leaves `(*B, H)`; None: where the encoder leaves off.
+      dropout_rate: in [0, 1): between layers, and before the read-out.
+      dropout_key: a random key, needed when the rate is not 0.
+      **options: what `gru_jax.scan_layers` takes: seq_lengths, mask, unroll, remat, precision, backend. Padding at the
+        end of xs needs none of them: no step sees a later one.
+
+    Returns:
+      The final carry; logits `(L, *B, V)`, float32 (float64 for float64); attention weights `(L, S, *B)`.
+
+    Raises:
+      TypeError, ValueError: naming the argument that does not fit.
+
+    Source: Luong, Pham & Manning 2015, equations 5 and 6, global attention.
+
+    Example:
+      >>> import gru_jax, jax, jax.numpy as jnp
+      >>> cell = gru_jax.gru()
+      >>> params = gru_jax.init_encoder_decoder(cell, jax.random.key(0), 3, 4, 16, 10, bidirectional=True)
+      >>> encoded = gru_jax.encode(cell, params, jnp.ones((7, 2, 3)), seq_lengths=jnp.array([7, 5]))
+      >>> carry, logits, weights = gru_jax.decode(cell, params, encoded, jnp.ones((6, 2, 4)))
+      >>> logits.shape, weights.shape
+      ((6, 2, 10), (6, 7, 2))
+    """
+    _check_params(params)
+    _check_encoded(encoded)
+    start = encoded.carry if carry is None else carry
+    rate = check_dropout(dropout_rate)
+    carry, ys = scan_layers(
+        cell, params.decoder, xs, start, dropout_rate=dropout_rate, dropout_key=dropout_key, **options
+    )
+    key = jax.random.fold_in(dropout_key, len(params.decoder)) if rate and dropout_key is not None else None
+    return carry, *_read_out(params, encoded, ys, rate, key)
+
+
+def decode_step(
+    cell: Cell, params: EncoderDecoderParams, encoded: Encoded, carry: Any, x: jax.Array
+) -> tuple[Any, jax.Array, jax.Array]:
+    """One step of `decode`, for a search.
+
+    Args:
+      cell: the cell of every layer.
+      params: what `init_encoder_decoder` returned.
+      encoded: what `encode` returned.
+      carry: `carry[layer][0]`, leaves `(*B, H)`; `encoded.carry` at the start. A beam stands before the batch:
+        leaves `(K, *B, H)`, with x `(K, *B, I)` and all that is returned alike.
+      x: the last element of the target, `(*B, I)`.
+
+    Returns:
+      The new carry, logits `(*B, V)` and attention weights `(S, *B)`, with a beam `(K, S, *B)`.
+
+    Raises:
+      TypeError, ValueError: naming the argument that does not fit.
+
+    Example:
+      >>> import gru_jax, jax, jax.numpy as jnp
+      >>> cell, end = gru_jax.gru(), 9
+      >>> params = gru_jax.init_encoder_decoder(cell, jax.random.key(0), 3, 4, 16, 10)
+      >>> table = jax.random.normal(jax.random.key(1), (10, 4))
+      >>> encoded = gru_jax.encode(cell, params, jnp.ones((7, 2, 3)))
+      >>> def step(tokens, carry):
+      ...     carry, logits, weights = gru_jax.decode_step(cell, params, encoded, carry, table[tokens])
+      ...     return jax.nn.log_softmax(logits), carry
+      >>> found = gru_jax.beam_search(
+      ...     step, encoded.carry, start_token=jnp.array([0, 0]), end_token=9, beam_size=3, max_steps=5)
+      >>> found.tokens.shape
+      (5, 3, 2)
+    """
+    _check_params(params)
+    _check_encoded(encoded)
+    check_states(cell, params.decoder, "carry", carry, jnp.shape(x)[:-1])
+    after = []
+    for directions, (state,) in zip(params.decoder, carry, strict=True):
+        state, x = cell(directions[0], state, x)
+        after.append((state,))
+    return tuple(after), *_read_out(params, encoded, x, 0.0, None)
+
+
+def _read_out(
+    params: EncoderDecoderParams, encoded: Encoded, h: jax.Array, rate: float, key: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
+    context, weights = attend(params.attention, h, encoded.memory)
+    dense = compute_params((params.w_c, params.b_c, params.w_o, params.b_o), h.dtype)
+    w_c, b_c, w_o, b_o = dense
+    attentional = jnp.tanh(matmul(jnp.concatenate([context, h], axis=-1), w_c) + b_c)
+    if key is not None:
+        kept = jax.random.bernoulli(key, 1 - rate, attentional.shape)
+        attentional = jnp.where(kept, attentional / (1 - rate), 0)
+    return matmul(attentional, w_o) + b_o, weights
+
+
+def _check_params(params: Any) -> None:
+    if not isinstance(params, EncoderDecoderParams):
+        raise TypeError(
+            f"params: expected EncoderDecoderParams, got {type(params).__name__}; pass what init_encoder_decoder "
+            "returned."
+        )
+
+
+def _check_encoded(encoded: Any) -> None:
+    if not isinstance(encoded, Encoded):
+        raise TypeError(f"encoded: expected Encoded, got {type(encoded).__name__}; pass what encode returned.")

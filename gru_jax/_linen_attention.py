@@ -1,0 +1,135 @@
+"""Flax linen modules of attention; they own parameters and nothing else."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gru_jax._attention import (
+    additive_attention,
+    dot_product_attention,
+    init_additive_attention,
+    init_dot_product_attention,
+)
+from gru_jax._attention_layout import attend_batch_major, mask_time_first, time_first
+from gru_jax._attention_pooling import attention_pooling, init_attention_pooling
+from gru_jax._cells.checks import check_array
+from gru_jax._stack import as_dict
+
+
+class AdditiveAttention(nn.Module):
+    """`gru_jax.additive_attention`, batch-major.
+
+    Attributes:
+      features: A, the width in which query and key meet.
+      param_dtype: the dtype of the parameters.
+    """
+
+    features: int
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        query: jax.Array,
+        keys: jax.Array,
+        values: jax.Array | None = None,
+        *,
+        key_lengths: jax.Array | None = None,
+        key_mask: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Attend: query `(*B, Q)` or `(*B, L, Q)`, keys `(*B, S, K)`, values `(*B, S, V)`, key_mask `(*B, S)`.
+
+        Returns context `(*B, V)` or `(*B, L, V)` and weights `(*B, S)` or `(*B, L, S)`. Raises as the function does.
+        """
+        widths = width_of("query", query), width_of("keys", keys)
+        params = _own(self, lambda key: init_additive_attention(key, *widths, self.features, dtype=self.param_dtype))
+        return attend_batch_major(additive_attention, params, query, keys, values, key_lengths, key_mask)
+
+
+class DotProductAttention(nn.Module):
+    """`gru_jax.dot_product_attention`, batch-major.
+
+    Attributes:
+      param_dtype: the dtype of the parameters.
+    """
+
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        query: jax.Array,
+        keys: jax.Array,
+        values: jax.Array | None = None,
+        *,
+        key_lengths: jax.Array | None = None,
+        key_mask: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Attend, with shapes as in `AdditiveAttention`."""
+        widths = width_of("query", query), width_of("keys", keys)
+        params = _own(self, lambda key: init_dot_product_attention(key, *widths, dtype=self.param_dtype))
+        return attend_batch_major(dot_product_attention, params, query, keys, values, key_lengths, key_mask)
+
+
+class AttentionPooling(nn.Module):
+    """`gru_jax.attention_pooling`, batch-major.
+
+    Attributes:
+      features: A, the width in which steps are judged.
+      param_dtype: the dtype of the parameters.
+
+    Example:
+      >>> import gru_jax, jax, jax.numpy as jnp
+      >>> pool, ys = gru_jax.linen.AttentionPooling(8), jnp.ones((2, 5, 4))
+      >>> pooled, weights = pool.apply(pool.init(jax.random.key(0), ys), ys, seq_lengths=jnp.array([5, 2]))
+      >>> pooled.shape, weights[1].tolist()
+      ((2, 4), [0.5, 0.5, 0.0, 0.0, 0.0])
+    """
+
+    features: int
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, ys: jax.Array, *, seq_lengths: jax.Array | None = None, mask: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Pool ys `(*B, T, F)`, with mask `(*B, T)`, to `(*B, F)`; also weights `(*B, T)`."""
+        width = width_of("ys", ys, axes=2)
+        params = _own(self, lambda key: init_attention_pooling(key, width, self.features, dtype=self.param_dtype))
+        mask = mask_time_first("mask", mask)
+        pooled, weights = attention_pooling(params, time_first("ys", ys), seq_lengths=seq_lengths, mask=mask)
+        return pooled, jnp.moveaxis(weights, 0, -1)
+
+
+def _own(module: nn.Module, init: Callable[[jax.Array], Any]) -> Any:
+    """A module's params, a flat NamedTuple; stored ones as they are, so that a wrong width meets our own message."""
+    kind = type(jax.eval_shape(init, jax.random.key(0)))
+    if all(module.has_variable("params", name) for name in kind._fields):
+        return kind(**{name: nn.meta.unbox(module.get_variable("params", name)) for name in kind._fields})
+    return kind(**declare(module, as_dict(init(params_key(module)))))
+
+
+def params_key(module: nn.Module) -> jax.Array:
+    """A key for a module that has to make its parameters."""
+    if not module.is_mutable_collection("params"):
+        raise ValueError(
+            f"params: expected the parameters of {type(module).__name__}, got none; pass what init returned."
+        )
+    return module.make_rng("params")
+
+
+def declare(module: nn.Module, leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Made parameters as the module's own."""
+    return {name: module.param(name, lambda _, value=value: value) for name, value in leaves.items()}
+
+
+def width_of(name: str, array: Any, axes: int = 1) -> int:
+    """The last axis of an array."""
+    shape = check_array(name, array).shape
+    if len(shape) < axes:
+        letters = "(*B, T, features)" if axes == 2 else "(*B, features)"
+        raise ValueError(f"{name}: expected shape {letters}, got {shape}; add the missing axes.")
+    return shape[-1]

@@ -1,0 +1,144 @@
+"""The Flax linen module of the encoder-decoder; it owns parameters and nothing else."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gru_jax._attention_layout import as_told, from_names, mask_time_first, time_first, to_names
+from gru_jax._cells.cell import Cell
+from gru_jax._cells.checks import check_flag
+from gru_jax._cells.gru import gru
+from gru_jax._encoder_decoder import Encoded, decode, decode_step, encode
+from gru_jax._encoder_decoder_params import EncoderDecoderParams, init_encoder_decoder
+from gru_jax._layers import check_dropout
+from gru_jax._linen_attention import declare, params_key, width_of
+
+
+class EncoderDecoder(nn.Module):
+    """An encoder and a decoder with attention between them: `gru_jax.encode`, `decode`, `decode_step`, batch-major.
+
+    Attributes:
+      features: H, the width of every layer on both sides, or a tuple with one width a layer.
+      outputs: V, the width of the read-out.
+      num_layers: how many layers on each side, when `features` is one number.
+      bidirectional: two directions in every layer of the encoder.
+      attention: "additive" or "dot_product".
+      dropout_rate: in [0, 1), between layers and before the read-out; drawn from the rng stream "dropout".
+      cell: the cell of every layer: `gru_jax.gru()`, or any other.
+      dtype: the float dtype to compute in; None: the dtype of the inputs.
+      param_dtype: the dtype of the parameters.
+      deterministic: True turns dropout off; can be given at the call in its place.
+      backend: as in `gru_jax.scan`.
+
+    Example:
+      >>> import gru_jax, jax, jax.numpy as jnp
+      >>> model = gru_jax.linen.EncoderDecoder(16, 10, bidirectional=True)
+      >>> source, target = jnp.ones((2, 7, 3)), jnp.ones((2, 6, 4))
+      >>> variables = model.init(jax.random.key(0), source, target)
+      >>> logits, weights = model.apply(variables, source, target, seq_lengths=jnp.array([7, 5]))
+      >>> logits.shape, weights.shape
+      ((2, 6, 10), (2, 6, 7))
+    """
+
+    features: int | Sequence[int]
+    outputs: int
+    num_layers: int = 1
+    bidirectional: bool = False
+    attention: Literal["additive", "dot_product"] = "additive"
+    dropout_rate: float = 0.0
+    cell: Cell = gru()
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+    deterministic: bool | None = None
+    backend: str = "auto"
+
+    def __call__(
+        self,
+        source: jax.Array,
+        target: jax.Array,
+        *,
+        seq_lengths: jax.Array | None = None,
+        mask: jax.Array | None = None,
+        deterministic: bool | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Tell what comes after each step of the target (teacher forcing).
+
+        Args:
+          source: `(*B, S, I)`.
+          target: `(*B, L, I')`, each step the one before what is to be told: the start first.
+          seq_lengths: int `(*B,)`, the number of valid steps of each source.
+          mask: bool `(*B, S)`, False = padding of the source; not together with `seq_lengths`.
+          deterministic: True turns dropout off; None: what the attribute says, and False when it says nothing.
+
+        Returns:
+          logits `(*B, L, V)`, and attention weights `(*B, L, S)`.
+
+        Raises:
+          TypeError, ValueError: naming the argument that does not fit; see `gru_jax.decode`.
+        """
+        params = self._params(width_of("source", source, axes=2), width_of("target", target, axes=2))
+        dropout = self._dropout(deterministic)
+        encoded = self._encode(params, source, seq_lengths, mask, dropout)
+        xs = time_first("target", target, self.dtype)
+        _, logits, weights = decode(
+            self.cell, params, encoded, xs, backend=self.backend, **self._dropout(deterministic)
+        )
+        return jnp.moveaxis(logits, 0, -2), jnp.moveaxis(weights, (0, 1), (-2, -1))
+
+    def encode(
+        self, source: jax.Array, *, seq_lengths: jax.Array | None = None, mask: jax.Array | None = None
+    ) -> Encoded:
+        """Read the source `(*B, S, I)` without dropout; what comes back, time-major, is for `step`."""
+        return self._encode(self.params, source, seq_lengths, mask, {})
+
+    def step(self, encoded: Encoded, carry: Any, x: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
+        """One step, x `(*B, I')`, or `(K, *B, I')` with a beam; see `gru_jax.decode_step`.
+
+        Returns the new carry, logits `(*B, V)` and attention weights `(*B, S)`, with the beam before them.
+        """
+        x = as_told(x, self.dtype)
+        carry, logits, weights = decode_step(self.cell, self.params, encoded, carry, x)
+        return carry, logits, jnp.moveaxis(weights, weights.ndim - encoded.memory.keys.ndim + 1, -1)
+
+    @property
+    def params(self) -> EncoderDecoderParams:
+        """The parameters as the functions take them, of a bound module that has been initialised."""
+        if not self.has_variable("params", "w_o"):
+            raise ValueError("params: expected parameters, got none; initialise the module by a call, init(key, ...).")
+        return from_names(self.cell, nn.meta.unbox(self.variables["params"]))
+
+    @nn.compact
+    def _params(self, source_features: int, target_features: int) -> EncoderDecoderParams:
+        if self.has_variable("params", "w_o"):
+            return self.params
+        made = init_encoder_decoder(
+            self.cell,
+            params_key(self),
+            source_features,
+            target_features,
+            self.features,
+            self.outputs,
+            num_layers=self.num_layers,
+            bidirectional=check_flag("bidirectional", self.bidirectional),
+            attention=self.attention,
+            dtype=self.param_dtype,
+        )
+        return from_names(self.cell, declare(self, to_names(made)))
+
+    def _encode(
+        self, params: EncoderDecoderParams, source: Any, seq_lengths: Any, mask: Any, dropout: dict[str, Any]
+    ) -> Encoded:
+        xs = time_first("source", source, self.dtype)
+        mask = mask_time_first("mask", mask)
+        return encode(self.cell, params, xs, seq_lengths=seq_lengths, mask=mask, backend=self.backend, **dropout)
+
+    def _dropout(self, deterministic: bool | None) -> dict[str, Any]:
+        if deterministic is None:
+            deterministic = self.deterministic
+        off = deterministic is not None and check_flag("deterministic", deterministic)
+        if off or not check_dropout(self.dropout_rate):
+            return {}
+        return {"dropout_rate": self.dropout_rate, "dropout_key": self.make_rng("dropout")}

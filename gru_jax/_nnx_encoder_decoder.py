@@ -1,0 +1,167 @@
+"""The Flax NNX module of the encoder-decoder; it owns parameters and nothing else."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from gru_jax._attention_layout import as_told, from_names, mask_time_first, time_first, to_names
+from gru_jax._cells.cell import Cell
+from gru_jax._cells.checks import check_flag
+from gru_jax._cells.gru import gru
+from gru_jax._encoder_decoder import Encoded, decode, decode_step, encode
+from gru_jax._encoder_decoder_params import EncoderDecoderParams, init_encoder_decoder
+from gru_jax._layers import check_dropout
+from gru_jax._nnx_attention import params_key
+
+
+class EncoderDecoder(nnx.Module):
+    """An encoder and a decoder with attention between them: `gru_jax.encode`, `decode`, `decode_step`, batch-major.
+
+    Its parameters are named as in `gru_jax.linen.EncoderDecoder`.
+
+    Args:
+      source_features: the width of one input of the encoder.
+      target_features: the width of one input of the decoder.
+      features: H, the width of every layer on both sides, or a tuple with one width a layer.
+      outputs: V, the width of the read-out.
+      num_layers: how many layers on each side, when `features` is one number.
+      bidirectional: two directions in every layer of the encoder.
+      attention: "additive" or "dot_product".
+      dropout_rate: in [0, 1), between layers and before the read-out; drawn from the rng stream "dropout". `eval()`
+        turns it off.
+      cell: the cell of every layer: `gru_jax.gru()`, or any other.
+      dtype: the float dtype to compute in; None: the dtype of the inputs.
+      param_dtype: the dtype of the parameters.
+      deterministic: True turns dropout off; `train()` and `eval()` set it.
+      backend: as in `gru_jax.scan`.
+      rngs: the random streams "params" and, with dropout, "dropout".
+
+    Raises:
+      TypeError, ValueError: naming the argument that does not fit.
+
+    Example:
+      >>> import gru_jax, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> model = gru_jax.nnx.EncoderDecoder(3, 4, 16, 10, bidirectional=True, rngs=nnx.Rngs(0))
+      >>> logits, weights = model(jnp.ones((2, 7, 3)), jnp.ones((2, 6, 4)), seq_lengths=jnp.array([7, 5]))
+      >>> logits.shape, weights.shape
+      ((2, 6, 10), (2, 6, 7))
+    """
+
+    def __init__(
+        self,
+        source_features: int,
+        target_features: int,
+        features: int | Sequence[int],
+        outputs: int,
+        *,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        attention: Literal["additive", "dot_product"] = "additive",
+        dropout_rate: float = 0.0,
+        cell: Cell = gru(),  # noqa: B008 - a cell is an immutable record
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        deterministic: bool = False,
+        backend: str = "auto",
+        rngs: nnx.Rngs,
+    ):
+        self.cell = cell
+        self.dtype = dtype
+        self.dropout_rate = check_dropout(dropout_rate)
+        self.deterministic = deterministic
+        self.backend = backend
+        params = init_encoder_decoder(
+            cell,
+            params_key(rngs),
+            source_features,
+            target_features,
+            features,
+            outputs,
+            num_layers=num_layers,
+            bidirectional=bidirectional,
+            attention=attention,
+            dtype=param_dtype,
+        )
+        for name, value in to_names(params).items():
+            setattr(self, name, _as_variables(value))
+        self.rngs = rngs.dropout.fork() if self.dropout_rate else nnx.data(None)
+
+    @property
+    def params(self) -> EncoderDecoderParams:
+        """As `gru_jax.encode` and its kind take them."""
+        return from_names(self.cell, {name: _values(getattr(self, name)) for name in EncoderDecoderParams._fields})
+
+    def __call__(
+        self,
+        source: jax.Array,
+        target: jax.Array,
+        *,
+        seq_lengths: jax.Array | None = None,
+        mask: jax.Array | None = None,
+        deterministic: bool | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Tell what comes after each step of the target (teacher forcing).
+
+        Args:
+          source: `(*B, S, I)`.
+          target: `(*B, L, I')`, each step the one before what is to be told: the start first.
+          seq_lengths: int `(*B,)`, the number of valid steps of each source.
+          mask: bool `(*B, S)`, False = padding of the source; not together with `seq_lengths`.
+          deterministic: True turns dropout off; None: what the attribute says.
+
+        Returns:
+          logits `(*B, L, V)`, and attention weights `(*B, L, S)`.
+
+        Raises:
+          TypeError, ValueError: naming the argument that does not fit; see `gru_jax.decode`.
+        """
+        encoded = self._encode(source, seq_lengths, mask, self._dropout(deterministic))
+        xs = time_first("target", target, self.dtype)
+        dropout = self._dropout(deterministic)
+        _, logits, weights = decode(self.cell, self.params, encoded, xs, backend=self.backend, **dropout)
+        return jnp.moveaxis(logits, 0, -2), jnp.moveaxis(weights, (0, 1), (-2, -1))
+
+    def encode(
+        self, source: jax.Array, *, seq_lengths: jax.Array | None = None, mask: jax.Array | None = None
+    ) -> Encoded:
+        """Read the source `(*B, S, I)` without dropout; what comes back, time-major, is for `step`."""
+        return self._encode(source, seq_lengths, mask, {})
+
+    def step(self, encoded: Encoded, carry: Any, x: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
+        """One step, x `(*B, I')`, or `(K, *B, I')` with a beam; see `gru_jax.decode_step`.
+
+        Returns the new carry, logits `(*B, V)` and attention weights `(*B, S)`, with the beam before them.
+        """
+        x = as_told(x, self.dtype)
+        carry, logits, weights = decode_step(self.cell, self.params, encoded, carry, x)
+        return carry, logits, jnp.moveaxis(weights, weights.ndim - encoded.memory.keys.ndim + 1, -1)
+
+    def _encode(self, source: Any, seq_lengths: Any, mask: Any, dropout: dict[str, Any]) -> Encoded:
+        xs = time_first("source", source, self.dtype)
+        mask = mask_time_first("mask", mask)
+        return encode(self.cell, self.params, xs, seq_lengths=seq_lengths, mask=mask, backend=self.backend, **dropout)
+
+    def _dropout(self, deterministic: bool | None) -> dict[str, Any]:
+        if deterministic is None:
+            deterministic = self.deterministic
+        if check_flag("deterministic", deterministic) or not self.dropout_rate:
+            return {}
+        stream: Any = self.rngs
+        return {"dropout_rate": self.dropout_rate, "dropout_key": stream()}
+
+
+def _as_variables(tree: Any) -> Any:
+    """Nested dicts of arrays as NNX keeps them."""
+    if not isinstance(tree, Mapping):
+        return nnx.Param(tree)
+    return nnx.Dict({name: _as_variables(value) for name, value in tree.items()})
+
+
+def _values(tree: Any) -> Any:
+    if isinstance(tree, nnx.Variable):
+        return tree[...]
+    return {name: _values(value) for name, value in tree.items()}
