@@ -153,7 +153,7 @@ def _cells(runs: Sequence[Run]) -> tuple[list[str], list[list[str]], list[str]]:
                 group.runs[0].name,
                 group.distinction or "-",
                 f"{len(complete)} of {len(group.runs)}" if len(complete) < len(group.runs) else str(len(complete)),
-                *(_mean_and_spread(group.values(metric)) for metric in metrics),
+                *(mean_and_spread(group.values(metric)) for metric in metrics),
                 f"{complete[0].summary['parameters']:,}" if complete else "-",
                 f"{statistics.fmean(seconds):.3g}" if seconds else "-",
             ]
@@ -186,7 +186,8 @@ def _unfinished_notes(runs: Sequence[Run]) -> list[str]:
     return notes
 
 
-def _mean_and_spread(values: list[float]) -> str:
+def mean_and_spread(values: list[float]) -> str:
+    """The mean, with the standard deviation where there is one; "-" for nothing."""
     if not values:
         return "-"
     mean = f"{statistics.fmean(values):.4g}"

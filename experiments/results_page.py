@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import config as configs
-from experiments.report import Run
+from experiments.report import Run, mean_and_spread
 from experiments.run_directory import write_whole
 
 BAR = "\\|"
@@ -46,7 +46,7 @@ def markdown(runs: Sequence[Run], command: str) -> str:
                     name if first else "",
                     metric,
                     f"{floor[metric]:.4g}" if metric in floor else "-",
-                    _mean_and_spread(values),
+                    mean_and_spread(values),
                     str(len(values)) if first else "",
                     f"{summaries[0]['parameters']:,}" if first else "",
                     f"{minutes:.1f}" if first else "",
@@ -73,11 +73,6 @@ def markdown(runs: Sequence[Run], command: str) -> str:
 
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |"
-
-
-def _mean_and_spread(values: list[float]) -> str:
-    mean = f"{statistics.fmean(values):.4g}"
-    return f"{mean} ± {statistics.stdev(values):.2g}" if len(values) > 1 else mean
 
 
 def _command(run: Run) -> str:

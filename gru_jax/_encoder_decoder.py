@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from gru_jax._attention import AttentionMemory, attend, remember
 from gru_jax._attention_weights import valid_keys
 from gru_jax._cells.cell import Cell
+from gru_jax._cells.checks import check_float_array
 from gru_jax._cells.precision import compute_params, matmul
 from gru_jax._encoder_decoder_params import EncoderDecoderParams
 from gru_jax._layers import check_dropout, check_states, scan_layers
@@ -164,7 +165,8 @@ def decode_step(
     """
     _check_params(params)
     _check_encoded(encoded)
-    check_states(cell, params.decoder, "carry", carry, jnp.shape(x)[:-1])
+    x = check_float_array("x", x)
+    check_states(cell, params.decoder, "carry", carry, x.shape[:-1])
     after = []
     for directions, (state,) in zip(params.decoder, carry, strict=True):
         state, x = cell(directions[0], state, x)

@@ -106,8 +106,8 @@ def scan(
     """
     check_cell(cell)
     params, xs = check_inputs(cell, "xs", xs, params, axes=("T", "*B"))
-    steps, *batch = leading_shape(cell, params, xs)
-    batch = tuple(batch)
+    lead = leading_shape(cell, params, xs)
+    steps, batch = lead[0], lead[1:]
     if carry is not None:
         carry = check_carry(cell, "carry", carry, params, batch)
     if reset_carry is not None:
@@ -149,7 +149,8 @@ def _run(
     resets: jax.Array | None,
     reset_carry: Any,
 ) -> tuple[Any, jax.Array]:
-    steps, *batch = leading_shape(plan.cell, params, xs)
+    lead = leading_shape(plan.cell, params, xs)
+    steps, batch = lead[0], lead[1:]
     zero = plan.cell.carry(params, batch_shape=batch)
     carry = zero if carry is None else carry
     reset_carry = zero if reset_carry is None else reset_carry

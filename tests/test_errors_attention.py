@@ -79,6 +79,7 @@ MISTAKES = [
     (lambda: gru_jax.decode(GRU, BOTH, XS, XS), TypeError, "encoded: expected Encoded, got ndarray"),
     (lambda: gru_jax.decode(GRU, BOTH, gru_jax.encode(GRU, BOTH, XS), XS[:, :1]), ValueError, r"carry\[0\]\[0\]: expected shape \(1, 4\), got \(2, 4\)"),
     (lambda: gru_jax.decode_step(GRU, BOTH, gru_jax.encode(GRU, BOTH, XS), XS, XS[0]), TypeError, r"carry: expected carry\[layer\]\[direction\]"),
+    (lambda: gru_jax.decode_step(GRU, BOTH, gru_jax.encode(GRU, BOTH, XS), gru_jax.encode(GRU, BOTH, XS).carry, ((XS[0],),)), TypeError, r"x: expected an array, got tuple"),
     (lambda: gru_jax.linen.EncoderDecoder(4, 5).apply({}, XS, method="encode"), ValueError, "params: expected parameters, got none"),
     (lambda: gru_jax.nnx.EncoderDecoder(3, 3, 4, 5, rngs=nnx.Rngs(0))(XS[0, 0], XS), ValueError, r"source: expected shape \(\*B, T, features\), got \(3,\)"),
 ]  # fmt: skip

@@ -223,3 +223,11 @@ def test_fused_serves_its_equations_only(cell):
         ValueError, match=rf'backend: "fused" cannot run the cell .*{cell.name}.*equations.*backend="auto"'
     ):
         gru_jax.backend_for(cell, "fused")
+
+
+def test_a_cell_is_asked_for_its_carry_with_a_tuple():
+    """A cell of the user's own may add to the batch shape."""
+    cell = gru_jax.rnn()
+    mine = cell.replace(carry=lambda params, batch_shape=(): jnp.zeros(batch_shape + (H,)))  # noqa: RUF005
+    params, xs = cell.init(jax.random.key(0), I, H), CASES[0].xs((T, B), dtype=np.float32)
+    assert_close(gru_jax.scan(mine, params, xs), gru_jax.scan(cell, params, xs))

@@ -9,6 +9,7 @@ from experiments.compare.directory import CompareDirectory
 from experiments.figures import FLOOR, new_figure, save
 from experiments.losses import BETTER
 from experiments.plots import label, wants_log_scale
+from experiments.report import mean_and_spread
 from experiments.run_directory import find_runs, write_whole
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def markdown(results: dict[str, Any]) -> str:
                 f"{one['cell']}, equal {match}",
                 widths,
                 f"{one['parameters']:,}",
-                *(_mean_and_spread(value) + diverged for value in values),
+                *(mean_and_spread(value) + diverged for value in values),
                 f"{one['milliseconds']:.3g}",
                 f"{one['mebibytes']:.3g}",
             ]
@@ -55,13 +56,6 @@ def markdown(results: dict[str, Any]) -> str:
         "memory of one training step, medians of interleaved rounds",
     ]
     return "\n\n".join(["\n".join(f"| {' | '.join(line)} |" for line in lines), *notes]) + "\n"
-
-
-def _mean_and_spread(values: list[float]) -> str:
-    if not values:
-        return "-"
-    mean = f"{statistics.fmean(values):.4g}"
-    return f"{mean} ± {statistics.stdev(values):.2g}" if len(values) > 1 else mean
 
 
 def _curves(results: dict[str, Any], directory: CompareDirectory) -> "Figure":

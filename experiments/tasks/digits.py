@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from experiments.errors import UserError
+from experiments.tasks.images import warp
 from experiments.tasks.task import Batch, Task, TaskBlock, Vectors, stored
 
 TEST_ROWS = 360
@@ -109,24 +110,8 @@ def _augment(images: np.ndarray, augmentation: Augmentation, rng: np.random.Gene
     if augmentation.shift or augmentation.rotation or augmentation.stretch:
         angle = np.deg2rad(draw(augmentation.rotation))
         turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=-1).reshape(-1, 2, 2)
-        images = _warp(images, turn / (1 + draw(augmentation.stretch, 2, 1)), draw(augmentation.shift, 2))
+        images = warp(images, turn / (1 + draw(augmentation.stretch, 2, 1)), draw(augmentation.shift, 2))
     images = images * (1 + draw(augmentation.ink, 1, 1))
     if augmentation.noise:
         images = images + augmentation.noise * rng.standard_normal(images.shape)
     return images.astype(np.float32)
-
-
-def _warp(images: np.ndarray, matrices: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """Pixel p of a new image is the old one at ``matrix @ (p - middle) + middle - shift``, between pixels bilinear."""
-    rows = np.arange(len(images))[:, None]
-    pixels = np.indices((8, 8)).reshape(2, 64)
-    places = np.moveaxis(matrices @ (pixels - 3.5) + 3.5 - shifts[:, :, None], 1, 0)
-    # A blank border stands for all that lies outside; places move by one to count from its corner.
-    padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
-    places = np.clip(places + 1, 0, 9)
-    corner = np.minimum(places.astype(int), 8)
-    down, right = places - corner
-    top, left = corner
-    upper = (1 - right) * padded[rows, top, left] + right * padded[rows, top, left + 1]
-    lower = (1 - right) * padded[rows, top + 1, left] + right * padded[rows, top + 1, left + 1]
-    return ((1 - down) * upper + down * lower).reshape(-1, 8, 8)

@@ -7,7 +7,8 @@ from sklearn.datasets import load_digits
 
 from experiments.errors import UserError
 from experiments.tasks import digits
-from experiments.tasks.digits import Augmentation, DigitsConfig, _warp, build
+from experiments.tasks.digits import Augmentation, DigitsConfig, build
+from experiments.tasks.images import warp
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_a_warp_is_scipys_affine_transform():
     rng = np.random.default_rng(0)
     images, shifts = rng.random((5, 8, 8)), rng.uniform(-3, 3, (5, 2))
     matrices = np.eye(2) + rng.uniform(-0.5, 0.5, (5, 2, 2))
-    for image, matrix, shift, warped in zip(images, matrices, shifts, _warp(images, matrices, shifts), strict=True):
+    for image, matrix, shift, warped in zip(images, matrices, shifts, warp(images, matrices, shifts), strict=True):
         middle = np.full(2, 3.5)
         offset = middle - shift - matrix @ middle
         expected = affine_transform(image, matrix, offset, order=1, mode="grid-constant")
