@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from gru_jax._attention_weights import (
+    TIME_MAJOR,
+    Layout,
     check_attention_params,
     check_width,
     masked_softmax,
@@ -168,7 +170,7 @@ def additive_attention(
       >>> context.shape, weights[:, 1].tolist()
       ((2, 4), [0.5, 0.5, 0.0, 0.0, 0.0])
     """
-    return _checked(AdditiveAttentionParams, params, query, keys, values, key_lengths, key_mask)
+    return checked_attention(AdditiveAttentionParams, params, query, keys, values, key_lengths, key_mask, TIME_MAJOR)
 
 
 def dot_product_attention(
@@ -210,7 +212,7 @@ def dot_product_attention(
       >>> context.shape, weights.shape
       ((7, 2, 4), (7, 5, 2))
     """
-    return _checked(DotProductAttentionParams, params, query, keys, values, key_lengths, key_mask)
+    return checked_attention(DotProductAttentionParams, params, query, keys, values, key_lengths, key_mask, TIME_MAJOR)
 
 
 def remember(params: AttentionParams, keys: jax.Array, values: jax.Array, valid: jax.Array | None) -> AttentionMemory:
@@ -248,24 +250,20 @@ def _dot_products(query: jax.Array, keys: jax.Array, batch: tuple[int, ...]) -> 
     return scores.reshape(*leading, steps, *batch) / math.sqrt(width)
 
 
-def _checked(
-    kind: type, params: Any, query: Any, keys: Any, values: Any, lengths: Any, mask: Any
+def checked_attention(
+    kind: type, params: Any, query: Any, keys: Any, values: Any, lengths: Any, mask: Any, layout: Layout
 ) -> tuple[jax.Array, jax.Array]:
+    """Attention with params of this kind, all arrays, also those returned, of this layout."""
     sizes = check_attention_params(kind, params, _SHAPES[kind])
     params = jax.tree.map(jnp.asarray, params)
-    keys = check_width("keys", keys, "(S, *B, K)", sizes["K"], 2)
-    batch = keys.shape[1:-1]
-    query = check_width("query", query, "(*B, Q) or (L, *B, Q)", sizes["Q"], 1 + len(batch))
-    if query.shape[query.ndim - 1 - len(batch) : -1] != batch:
-        raise ValueError(
-            f"query: expected shape (*B, Q) or (L, *B, Q) with *B = {batch}, the batch of the keys, got {query.shape}; "
-            "move the time axis to the front, or broadcast one of the two over the batch."
-        )
+    keys = check_width("keys", keys, layout.letters("S", "K"), sizes["K"], 2)
+    steps, batch = layout.split(keys.shape[:-1])
+    query = _check_query(query, sizes["Q"], batch, layout)
     values = keys if values is None else check_float_array("values", values)
-    if values.shape[:-1] != keys.shape[:-1]:
+    if values.shape[:-1] != keys.shape[:-1] or values.ndim != keys.ndim:
         raise ValueError(
-            f"values: expected shape (S, *B, V) with S and *B as in the keys, {keys.shape[:-1]}, got {values.shape}; "
-            "pass one value for each key."
+            f"values: expected shape {layout.letters('S', 'V')}, {(*keys.shape[:-1], 'V')} as in the keys, "
+            f"got {values.shape}; pass one value for each key."
         )
     precisions = {carry_dtype(leaf.dtype) for leaf in (*params, query, keys, values)}
     if len(precisions) > 1:
@@ -273,5 +271,27 @@ def _checked(
             f"query, keys and values: expected the precision of the params ({params[0].dtype}), got {query.dtype}, "
             f"{keys.dtype} and {values.dtype}; float64 does not mix with narrower floats: cast with .astype."
         )
-    valid = valid_keys(lengths, mask, keys.shape[0], batch, names=("key_lengths", "key_mask"))
-    return attend(params, query, remember(params, keys, values, valid))
+    names = "key_lengths", "key_mask"
+    valid = valid_keys(lengths, mask, steps, batch, names=names, layout=layout, like=("S", "keys"))
+    memory = remember(params, layout.time_first(keys), layout.time_first(values), valid)
+    if not layout.batch_major:
+        return attend(params, query, memory)
+    if query.ndim < keys.ndim:
+        context, weights = attend(params, query, memory)
+        return context, jnp.moveaxis(weights, 0, -1)
+    context, weights = attend(params, layout.time_first(query), memory)
+    return jnp.moveaxis(context, 0, -2), jnp.moveaxis(weights, (0, 1), (-2, -1))
+
+
+def _check_query(query: Any, width: int, batch: tuple[int, ...], layout: Layout) -> jax.Array:
+    """One query for each row, or many: time-major with any axes before the batch, batch-major with one after it."""
+    letters = f"(*B, Q) or {layout.letters('L', 'Q')}"
+    query = check_width("query", query, letters, width, 1 + len(batch))
+    one = query.shape[:-1] == batch
+    many = query.shape[:-2] == batch if layout.batch_major else query.shape[query.ndim - 1 - len(batch) : -1] == batch
+    if not (one or many):
+        raise ValueError(
+            f"query: expected shape {letters} with *B = {batch}, the batch of the keys, got {query.shape}; "
+            f"put the time axis {layout.place}, or broadcast one of the two over the batch."
+        )
+    return query

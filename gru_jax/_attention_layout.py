@@ -1,4 +1,4 @@
-"""What the Flax modules of attention share: batch-major arrays in and out, and params by name."""
+"""What the Flax encoder-decoders share: batch-major arrays in and out, and params by name."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,49 +7,42 @@ import jax
 import jax.numpy as jnp
 
 from gru_jax._attention import AdditiveAttentionParams, DotProductAttentionParams
+from gru_jax._attention_weights import BATCH_MAJOR, check_width
 from gru_jax._cells.cell import Cell
-from gru_jax._cells.checks import check_array, check_dtype
+from gru_jax._cells.checks import check_array, check_dtype, check_float_array
 from gru_jax._encoder_decoder_params import BridgeParams, EncoderDecoderParams
 from gru_jax._layers import DIRECTIONS
-from gru_jax._stack import as_dict, as_params, params_type
+from gru_jax._scan_checks import check_step_mask
+from gru_jax._stack import as_dict, as_params, check_names, params_type, stored_width
 
 
-def attend_batch_major(
-    attention: Callable[..., tuple[jax.Array, jax.Array]],
-    params: Any,
-    query: Any,
-    keys: Any,
-    values: Any,
-    key_lengths: Any,
-    key_mask: Any,
-) -> tuple[jax.Array, jax.Array]:
-    """`attention` with query `(*B, Q)` or `(*B, L, Q)`, keys `(*B, S, K)`; weights `(*B, S)` or `(*B, L, S)`."""
-    query, keys = check_array("query", query), check_array("keys", keys)
-    if keys.ndim < 2 or query.ndim not in (keys.ndim - 1, keys.ndim):
+def source_first(
+    cell: Cell, params: EncoderDecoderParams, source: Any, mask: Any, dtype: Any
+) -> tuple[jax.Array, jax.Array | None]:
+    """A source `(*B, S, I)`, in `dtype` if any, and its mask `(*B, S)`, both with time first."""
+    source = _sequence(cell, "source", source, "(*B, S, I)", params.encoder[0][0], dtype)
+    like, place = f"{BATCH_MAJOR.letters('S')} as in source", BATCH_MAJOR.place
+    mask = check_step_mask("mask", mask, source.shape[:-1], like=like, place=place)
+    return BATCH_MAJOR.time_first(source), None if mask is None else BATCH_MAJOR.time_first(mask, features=0)
+
+
+def target_first(
+    cell: Cell, params: EncoderDecoderParams, target: Any, batch: tuple[int, ...], dtype: Any
+) -> jax.Array:
+    """A target `(*B, L, I')`, in `dtype` if any, with time first; `batch` is that of the source."""
+    target = _sequence(cell, "target", target, "(*B, L, I')", params.decoder[0][0], dtype)
+    if target.shape[:-2] != batch:
         raise ValueError(
-            f"query and keys: expected shapes (*B, Q) or (*B, L, Q), and (*B, S, K), got {query.shape} and "
-            f"{keys.shape}; put the time axis just before the features."
+            f"target: expected shape (*B, L, I') with *B = {batch}, the batch of the source, got {target.shape}; "
+            "pass one target for each source."
         )
-    many = query.ndim == keys.ndim
-    context, weights = attention(
-        params,
-        jnp.moveaxis(query, -2, 0) if many else query,
-        jnp.moveaxis(keys, -2, 0),
-        None if values is None else jnp.moveaxis(check_array("values", values), -2, 0),
-        key_lengths=key_lengths,
-        key_mask=mask_time_first("key_mask", key_mask),
-    )
-    if many:
-        return jnp.moveaxis(context, 0, -2), jnp.moveaxis(weights, (0, 1), (-2, -1))
-    return context, jnp.moveaxis(weights, 0, -1)
+    return BATCH_MAJOR.time_first(target)
 
 
-def time_first(name: str, xs: Any, dtype: Any = None) -> jax.Array:
-    """`(*B, T, features)` as `(T, *B, features)`, in the dtype that a module was told to compute in, if any."""
-    xs = check_array(name, xs)
-    if xs.ndim < 2:
-        raise ValueError(f"{name}: expected shape (*B, T, features), got {xs.shape}; add the missing axes.")
-    return jnp.moveaxis(as_told(xs, dtype), -2, 0)
+def _sequence(cell: Cell, name: str, xs: Any, letters: str, params: Any, dtype: Any) -> jax.Array:
+    xs = as_told(check_float_array(name, xs), dtype)
+    width = cell.input_shape(params)[-1]
+    return check_width(name, xs, letters, xs.shape[-1] if width is None and xs.ndim else width, 2)
 
 
 def as_told(xs: Any, dtype: Any) -> jax.Array:
@@ -58,11 +51,6 @@ def as_told(xs: Any, dtype: Any) -> jax.Array:
     if dtype is None or not jnp.issubdtype(xs.dtype, jnp.floating):
         return xs
     return jnp.astype(xs, check_dtype("dtype", dtype))
-
-
-def mask_time_first(name: str, mask: Any) -> jax.Array | None:
-    """`(*B, T)` as `(T, *B)`."""
-    return None if mask is None else jnp.moveaxis(check_array(name, mask), -1, 0)
 
 
 def to_names(params: EncoderDecoderParams) -> dict[str, Any]:
@@ -77,6 +65,30 @@ def to_names(params: EncoderDecoderParams) -> dict[str, Any]:
         "attention": as_dict(params.attention),
         **{name: getattr(params, name) for name in ("w_c", "b_c", "w_o", "b_o")},
     }
+
+
+def check_layout(cell: Cell, tree: Mapping[str, Any], init: Callable[[int, int], EncoderDecoderParams]) -> None:
+    """Stored parameters are those that a module would make: `init(source_features, target_features)`.
+
+    The widths of source and target are not among a module's attributes; they are taken from what is stored.
+    """
+    check_names("params", tree, EncoderDecoderParams._fields)
+    width = tree["b_c"].shape[0]
+    widths = [
+        stored_width(cell, tree[side].get("layer_0", {}).get("forward", {}), width) for side in ("encoder", "decoder")
+    ]
+    wanted = jax.eval_shape(lambda: to_names(init(*widths)))
+    shapes = [
+        {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (wanted, tree))
+    ]
+    for path in dict.fromkeys([*shapes[0], *shapes[1]]):
+        made, stored = (f"one of shape {part[path]}" if path in part else "none" for part in shapes)
+        if made != stored:
+            raise ValueError(
+                f"params['{path}']: expected {made}, got {stored}; load parameters of a module with the same cell, "
+                "features, outputs, num_layers, bidirectional and attention."
+            )
 
 
 def from_names(cell: Cell, tree: Mapping[str, Any]) -> EncoderDecoderParams:

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from gru_jax._attention_weights import (
+    TIME_MAJOR,
+    Layout,
     check_attention_params,
     check_width,
     masked_softmax,
@@ -96,18 +98,24 @@ def attention_pooling(
       >>> pooled.shape, weights[:, 1].tolist()
       ((2, 4), [0.5, 0.5, 0.0, 0.0, 0.0])
     """
+    return checked_pooling(params, ys, seq_lengths, mask, TIME_MAJOR)
+
+
+def checked_pooling(params: Any, ys: Any, lengths: Any, mask: Any, layout: Layout) -> tuple[jax.Array, jax.Array]:
+    """`attention_pooling` of ys, and with a mask and weights, of this layout."""
     shapes = {"w": ("F", "A"), "b": ("A",), "u": ("A",)}
     sizes = check_attention_params(AttentionPoolingParams, params, shapes)
-    ys = check_width("ys", ys, "(T, *B, F)", sizes["F"], 2)
+    ys = check_width("ys", ys, layout.letters("T", "F"), sizes["F"], 2)
     params = jax.tree.map(jnp.asarray, params)
     if carry_dtype(params.w.dtype) != carry_dtype(ys.dtype):
         raise TypeError(
             f"ys: expected the precision of the params ({params.w.dtype}), got {ys.dtype}; "
             "float64 does not mix with narrower floats: cast with .astype."
         )
-    batch = ys.shape[1:-1]
-    valid = valid_keys(seq_lengths, mask, ys.shape[0], batch, names=("seq_lengths", "mask"))
-    ys = zero_where_invalid(ys, valid)
+    steps, batch = layout.split(ys.shape[:-1])
+    names = "seq_lengths", "mask"
+    valid = valid_keys(lengths, mask, steps, batch, names=names, layout=layout, like=("T", "ys"))
+    ys = zero_where_invalid(layout.time_first(ys), valid)
     params = compute_params(params, ys.dtype)
     weights = masked_softmax(jnp.matmul(jnp.tanh(matmul(ys, params.w) + params.b), params.u), valid, axis=0)
-    return weighted_sum(weights, ys, batch), weights
+    return weighted_sum(weights, ys, batch), jnp.moveaxis(weights, 0, -1) if layout.batch_major else weights

@@ -5,7 +5,7 @@ A key that does not count gets weight 0 exactly, and NaN in it reaches no value 
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,16 +16,57 @@ from gru_jax._cells.precision import carry_dtype
 from gru_jax._scan_checks import check_step_mask
 
 
+class Layout(NamedTuple):
+    """Where users have the time axis: first, `(S, *B, K)`, as in functions, or after the batch, as in Flax modules."""
+
+    batch_major: bool
+
+    @property
+    def place(self) -> str:
+        """In words."""
+        return "after the batch" if self.batch_major else "first"
+
+    def letters(self, time: str, features: str = "") -> str:
+        """A shape as docstrings write it."""
+        axes = ("*B", time) if self.batch_major else (time, "*B")
+        return f"({', '.join((*axes, features) if features else axes)})"
+
+    def split(self, shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+        """Steps and batch of a shape without features."""
+        return (shape[-1], shape[:-1]) if self.batch_major else (shape[0], shape[1:])
+
+    def time_first(self, array: jax.Array, features: int = 1) -> jax.Array:
+        """With the time axis, which stands before so many axes of features, at the front."""
+        return jnp.moveaxis(array, -1 - features, 0) if self.batch_major else array
+
+
+TIME_MAJOR, BATCH_MAJOR = Layout(False), Layout(True)
+
+
 def valid_keys(
-    lengths: Any, mask: Any, steps: int, batch: tuple[int, ...], *, names: tuple[str, str]
+    lengths: Any,
+    mask: Any,
+    steps: int,
+    batch: tuple[int, ...],
+    *,
+    names: tuple[str, str],
+    layout: Layout,
+    like: tuple[str, str] = ("T", "xs"),
 ) -> jax.Array | None:
-    """Bool `(S, *B)`, True where a key counts, or None where all do; `names` are those of lengths and mask."""
+    """Bool `(S, *B)`, True where a key counts, or None where all do.
+
+    `names` are those of lengths and mask; `layout` is that of the mask; `like` are the letter of the time axis and the
+    name of the array that a mask is laid out like.
+    """
     if lengths is not None and mask is not None:
         raise ValueError(
             f"{names[1]} and {names[0]}: expected at most one of them, got both; fold the lengths into the mask."
         )
     if lengths is None:
-        return check_step_mask(names[1], mask, (steps, *batch))
+        shape = (*batch, steps) if layout.batch_major else (steps, *batch)
+        described = f"{layout.letters(like[0])} as in {like[1]}"
+        mask = check_step_mask(names[1], mask, shape, like=described, place=layout.place)
+        return None if mask is None else layout.time_first(mask, features=0)
     # Taken before it becomes a JAX array, which inside jit has no known values.
     known = None if isinstance(lengths, jax.core.Tracer) else lengths
     lengths = check_array(names[0], lengths)

@@ -1,9 +1,11 @@
 """Beam search: likely sequences, one token at a time, as one compiled loop.
 
 The beam keeps K open hypotheses and, apart from them, the K best that have ended. Open ones are compared by their
-log-probability, ended ones by score; the search stops when no open one can still beat the worst that has ended. Every
-step stores what was chosen and from which open hypothesis, and the sequences are read backwards at the end, so that a
-step moves nothing but the state. Cost: at most max_steps calls of `step` on K hypotheses for each row of the batch.
+log-probability, ended ones by score; a hypothesis ends only if its end is among the K likeliest continuations of all
+open ones, so that a beam of one is the greedy search, and an unlikely end does not shadow what would have followed. The
+search stops when no open one can still beat the worst that has ended. Every step stores what was chosen and from which
+open hypothesis, and the sequences are read backwards at the end, so that a step moves nothing but the state. Cost: at
+most max_steps calls of `step` on K hypotheses for each row of the batch.
 """
 
 import functools
@@ -24,6 +26,7 @@ from gru_jax._search import (
     check_state,
     check_step,
     check_token,
+    vary_alike,
     zero_unless,
 )
 
@@ -70,13 +73,15 @@ def beam_search(
 
         score(Y) = log P(Y) / ((5 + |Y|) / 6) ** length_penalty
 
-    and of all sequences that the beam came upon the K best are returned. With a beam that holds all open sequences
-    that is the true optimum. Give equal shapes to call it under `jax.jit` without compiling again; it has no gradient.
+    and of all sequences that the beam came upon the K best are returned. With a beam that holds all continuations that
+    is the true optimum; a beam of one without penalty is `gru_jax.greedy_search`. Give equal shapes to call it under
+    `jax.jit` without compiling again; it has no gradient.
 
     Args:
       step: `step(tokens, state) -> (log_probs, state)`: from the last token of each hypothesis, int32 `(K, *B)`, and
         the state, leaves `(K, *B, ...)`, the log-probability of every next token, `(K, *B, V)`, and the next state.
-        What is the same for all hypotheses, such as an encoded source, belongs in its closure.
+        They are at most 0 (`jax.nn.log_softmax` of logits) and not NaN; -inf forbids a token. What is the same for all
+        hypotheses, such as an encoded source, belongs in its closure.
       state: the state before the first token, leaves `(*B, ...)`.
       start_token: the token that each row begins with and that is not returned, an int or int array `(*B,)`; its shape
         is that of the batch, so an int means one sequence without batch axes.
@@ -84,8 +89,8 @@ def beam_search(
       beam_size: K, how many open hypotheses, and results, to keep for each row.
       max_steps: N, the longest sequence.
       length_penalty: 0 compares log-probabilities, which favours short sequences; larger values favour longer ones.
-      record: `record(state) -> leaves (K, *B, ...)`: what to return of every step's new state, such as attention
-        weights.
+      record: `record(state) -> leaves (K, *B, ...)`: what to return of every step's new state. Attention weights, for
+        example: let the state be (carry, weights), begun with zeros `(*B, S)`, and record `lambda state: state[1]`.
 
     Returns:
       `Hypotheses`.
@@ -130,9 +135,8 @@ def beam_search(
         return (t < steps) & jnp.any(ended.score[-1] < attainable)
 
     advance = functools.partial(_advance, step, record, end, penalty)
-    t, open_, ended, trace = lax.while_loop(
-        goes_on, advance, (jnp.int32(0), _Open(start, log_prob, state), ended, trace)
-    )
+    loop = (jnp.int32(0), _Open(start, log_prob, state), ended, trace)
+    t, open_, ended, trace = lax.while_loop(goes_on, advance, vary_alike(advance, loop))
     # What is open after the last step is a sequence too; before it, nothing that is open was good enough.
     score = jnp.where(t == steps, open_.log_prob / _longness(steps, penalty), -jnp.inf)
     places = jnp.broadcast_to(jnp.arange(beam, dtype=jnp.int32).reshape(-1, *(1 for _ in batch)), start.shape)
@@ -154,15 +158,18 @@ def _advance(
     total = open_.log_prob[..., None] + log_probs.astype(jnp.float32)
     beam, vocabulary = total.shape[0], total.shape[-1]
 
-    places = jnp.arange(beam, dtype=jnp.int32).reshape(-1, *(1 for _ in total.shape[1:-1]))
-    ends = total[..., end] / _longness(t + 1, penalty)
-    here = _Ended(ends, jnp.full(ends.shape, t), jnp.broadcast_to(places, ends.shape))
-    ended = _best_of(ended, here)
-
-    total = jnp.where(jnp.arange(vocabulary) == end, -jnp.inf, total)
-    log_prob, chosen = lax.top_k(jnp.moveaxis(total, 0, -2).reshape(*total.shape[1:-1], beam * vocabulary), beam)
-    log_prob, chosen = jnp.moveaxis(log_prob, -1, 0), jnp.moveaxis(chosen.astype(jnp.int32), -1, 0)
+    # Of the 2 K best continuations at most K are ends, so that K of them stay open.
+    best, chosen = lax.top_k(
+        jnp.moveaxis(total, 0, -2).reshape(*total.shape[1:-1], beam * vocabulary), min(2, vocabulary) * beam
+    )
+    best, chosen = jnp.moveaxis(best, -1, 0), jnp.moveaxis(chosen.astype(jnp.int32), -1, 0)
     parent, token = chosen // vocabulary, chosen % vocabulary
+    ends = jnp.where(token == end, best, -jnp.inf)[:beam] / _longness(t + 1, penalty)
+    ended = _best_of(ended, _Ended(ends, jnp.full(ends.shape, t), parent[:beam]))
+
+    log_prob, places = lax.top_k(jnp.moveaxis(jnp.where(token == end, -jnp.inf, best), 0, -1), beam)
+    log_prob, places = jnp.moveaxis(log_prob, -1, 0), jnp.moveaxis(places, -1, 0)
+    parent, token = _take(parent, places), _take(token, places)
     state = jax.tree.map(lambda leaf: _take(leaf, parent), state)
     trace = jax.tree.map(lambda rows, row: rows.at[t].set(row), trace, _Trace(token, parent, kept))
     return t + 1, _Open(token, log_prob, state), ended, trace

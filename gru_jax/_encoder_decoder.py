@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gru_jax._attention import AttentionMemory, attend, remember
-from gru_jax._attention_weights import valid_keys
+from gru_jax._attention import AttentionMemory, DotProductAttentionParams, attend, remember
+from gru_jax._attention_weights import TIME_MAJOR, valid_keys
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_float_array
-from gru_jax._cells.precision import compute_params, matmul
+from gru_jax._cells.precision import carry_dtype, compute_params, matmul
 from gru_jax._encoder_decoder_params import EncoderDecoderParams
 from gru_jax._layers import check_dropout, check_states, scan_layers
+from gru_jax._scan_checks import check_cell, with_precision
 
 
 class Encoded(NamedTuple):
@@ -35,9 +36,11 @@ def encode(
     cell: Cell,
     params: EncoderDecoderParams,
     xs: jax.Array,
+    carry: Any = None,
     *,
     seq_lengths: jax.Array | None = None,
     mask: jax.Array | None = None,
+    precision: Any = None,
     **options: Any,
 ) -> Encoded:
     """Read the source.
@@ -49,9 +52,12 @@ def encode(
       cell: the cell of every layer.
       params: what `init_encoder_decoder` returned.
       xs: the source `(S, *B, I)`.
+      carry: initial states of its layers, `carry[layer][direction]`; None: zeros. Under `jax.shard_map` or on a mesh of
+        explicit axes pass one, sharded as the batch is.
       seq_lengths: int `(*B,)`: row b is `xs[:seq_lengths[b]]` and the rest is padding, of which nothing is seen.
       mask: bool `(S, *B)`, False = padding; not together with `seq_lengths`.
-      **options: what `gru_jax.scan_layers` takes: dropout_rate, dropout_key, unroll, remat, precision, backend.
+      precision: of all matrix products, as in `gru_jax.scan`.
+      **options: what `gru_jax.scan_layers` takes: dropout_rate, dropout_key, unroll, remat, backend.
 
     Returns:
       `Encoded`, for `decode` and `decode_step`.
@@ -59,19 +65,27 @@ def encode(
     Raises:
       TypeError, ValueError: naming the argument that does not fit.
 
-    Source: Bahdanau, Cho & Bengio 2015, section 3.2 (annotations of both directions) and appendix A.2.2 (the bridge).
+    Source: Bahdanau, Cho & Bengio 2015, section 3.2 (annotations of both directions) and appendix A.2.2 (the bridge,
+    which there sees the final state of the backward direction only).
     """
     _check_params(params)
-    final, ys = scan_layers(cell, params.encoder, xs, seq_lengths=seq_lengths, mask=mask, **options)
-    valid = valid_keys(seq_lengths, mask, ys.shape[0], ys.shape[1:-1], names=("seq_lengths", "mask"))
-    bridge = compute_params(params.bridge, ys.dtype)
+    final, ys = scan_layers(
+        cell, params.encoder, xs, carry, seq_lengths=seq_lengths, mask=mask, precision=precision, **options
+    )
+    valid = valid_keys(seq_lengths, mask, ys.shape[0], ys.shape[1:-1], names=("seq_lengths", "mask"), layout=TIME_MAJOR)
+    with with_precision(precision):
+        return Encoded(remember(params.attention, ys, ys, valid), _bridge(params, final, ys.dtype))
+
+
+def _bridge(params: EncoderDecoderParams, final: Any, dtype: Any) -> tuple[tuple[Any, ...], ...]:
+    """Where the decoder's layers start, from where the encoder's ended."""
     carry = []
-    for dense, directions in zip(bridge, final, strict=True):
+    for dense, directions in zip(compute_params(params.bridge, dtype), final, strict=True):
         leaves = zip(*(jax.tree.leaves(state) for state in directions), strict=True)
         joined = [jnp.concatenate(parts, axis=-1) for parts in leaves]
         start = [jnp.tanh(matmul(leaf, d.w) + d.b) for leaf, d in zip(joined, dense, strict=True)]
         carry.append((jax.tree.unflatten(jax.tree.structure(directions[0]), start),))
-    return Encoded(remember(params.attention, ys, ys, valid), tuple(carry))
+    return tuple(carry)
 
 
 def decode(
@@ -83,6 +97,7 @@ def decode(
     *,
     dropout_rate: float = 0.0,
     dropout_key: jax.Array | None = None,
+    precision: Any = None,
     **options: Any,
 ) -> tuple[Any, jax.Array, jax.Array]:
     """Read the target, all steps at once, and tell what comes after each (teacher forcing).
@@ -99,8 +114,12 @@ def decode(
       carry: `carry[layer][0]`, leaves `(*B, H)`; None: where the encoder leaves off.
       dropout_rate: in [0, 1): between layers, and before the read-out.
       dropout_key: a random key, needed when the rate is not 0.
-      **options: what `gru_jax.scan_layers` takes: seq_lengths, mask, unroll, remat, precision, backend. Padding at the
-        end of xs needs none of them: no step sees a later one.
+      precision: of all matrix products, as in `gru_jax.scan`.
+      **options: what `gru_jax.scan_layers` takes: seq_lengths, mask, unroll, remat, backend. The logits of the steps
+        before padding at the end of xs need neither of the first two, since no step sees a later one; the final carry
+        does, and so do gradients if the padding holds NaN.
+
+    Additive attention compares all L steps with all S at once, in L S *B A numbers; dot products need L S *B.
 
     Returns:
       The final carry; logits `(L, *B, V)`, float32 (float64 for float64); attention weights `(L, S, *B)`.
@@ -120,18 +139,19 @@ def decode(
       ((6, 2, 10), (6, 7, 2))
     """
     _check_params(params)
-    _check_encoded(encoded)
+    xs = check_float_array("xs", xs)
+    _check_encoded(params, encoded, "xs", xs)
     start = encoded.carry if carry is None else carry
     rate = check_dropout(dropout_rate)
-    carry, ys = scan_layers(
-        cell, params.decoder, xs, start, dropout_rate=dropout_rate, dropout_key=dropout_key, **options
-    )
+    dropout: dict[str, Any] = {"dropout_rate": dropout_rate, "dropout_key": dropout_key}
+    carry, ys = scan_layers(cell, params.decoder, xs, start, precision=precision, **dropout, **options)
     key = jax.random.fold_in(dropout_key, len(params.decoder)) if rate and dropout_key is not None else None
-    return carry, *_read_out(params, encoded, ys, rate, key)
+    with with_precision(precision):
+        return carry, *_read_out(params, encoded, ys, rate, key)
 
 
 def decode_step(
-    cell: Cell, params: EncoderDecoderParams, encoded: Encoded, carry: Any, x: jax.Array
+    cell: Cell, params: EncoderDecoderParams, encoded: Encoded, carry: Any, x: jax.Array, *, precision: Any = None
 ) -> tuple[Any, jax.Array, jax.Array]:
     """One step of `decode`, for a search.
 
@@ -139,9 +159,10 @@ def decode_step(
       cell: the cell of every layer.
       params: what `init_encoder_decoder` returned.
       encoded: what `encode` returned.
-      carry: `carry[layer][0]`, leaves `(*B, H)`; `encoded.carry` at the start. A beam stands before the batch:
-        leaves `(K, *B, H)`, with x `(K, *B, I)` and all that is returned alike.
+      carry: `carry[layer][0]`, leaves `(*B, H)`; at the start `encoded.carry`, or None for it. A beam stands before the
+        batch: leaves `(K, *B, H)`, with x `(K, *B, I)` and all that is returned alike.
       x: the last element of the target, `(*B, I)`.
+      precision: of all matrix products, as in `gru_jax.scan`.
 
     Returns:
       The new carry, logits `(*B, V)` and attention weights `(S, *B)`, with a beam `(K, S, *B)`.
@@ -163,15 +184,18 @@ def decode_step(
       >>> found.tokens.shape
       (5, 3, 2)
     """
+    check_cell(cell)
     _check_params(params)
-    _check_encoded(encoded)
     x = check_float_array("x", x)
+    _check_encoded(params, encoded, "x", x)
+    carry = encoded.carry if carry is None else carry
     check_states(cell, params.decoder, "carry", carry, x.shape[:-1])
-    after = []
-    for directions, (state,) in zip(params.decoder, carry, strict=True):
-        state, x = cell(directions[0], state, x)
-        after.append((state,))
-    return tuple(after), *_read_out(params, encoded, x, 0.0, None)
+    with with_precision(precision):
+        after = []
+        for directions, (state,) in zip(params.decoder, carry, strict=True):
+            state, x = cell(directions[0], state, x)
+            after.append((state,))
+        return tuple(after), *_read_out(params, encoded, x, 0.0, None)
 
 
 def _read_out(
@@ -180,7 +204,7 @@ def _read_out(
     context, weights = attend(params.attention, h, encoded.memory)
     dense = compute_params((params.w_c, params.b_c, params.w_o, params.b_o), h.dtype)
     w_c, b_c, w_o, b_o = dense
-    attentional = jnp.tanh(matmul(jnp.concatenate([context, h], axis=-1), w_c) + b_c)
+    attentional = jnp.tanh(matmul(jnp.concatenate([jnp.astype(context, h.dtype), h], axis=-1), w_c) + b_c)
     if key is not None:
         kept = jax.random.bernoulli(key, 1 - rate, attentional.shape)
         attentional = jnp.where(kept, attentional / (1 - rate), 0)
@@ -195,6 +219,27 @@ def _check_params(params: Any) -> None:
         )
 
 
-def _check_encoded(encoded: Any) -> None:
+def _check_encoded(params: EncoderDecoderParams, encoded: Any, name: str, xs: jax.Array) -> None:
+    """What `encode` returned with such params, for the batch of xs `(..., *B, I)`, which messages call `name`."""
     if not isinstance(encoded, Encoded):
         raise TypeError(f"encoded: expected Encoded, got {type(encoded).__name__}; pass what encode returned.")
+    keys, values, _ = encoded.memory
+    attention = params.attention
+    width = attention.w.shape[1] if isinstance(attention, DotProductAttentionParams) else attention.b.shape[0]
+    source = params.w_c.shape[0] - params.w_c.shape[1]
+    if (keys.shape[-1], values.shape[-1]) != (width, source):
+        raise ValueError(
+            f"encoded: expected keys and values of {width} and {source} features, for which params were made, got "
+            f"{keys.shape[-1]} and {values.shape[-1]}; pass what encode returned for the same params."
+        )
+    batch = keys.shape[1:-1]
+    if len(xs.shape) <= len(batch) or xs.shape[len(xs.shape) - 1 - len(batch) : -1] != batch:
+        raise ValueError(
+            f"{name}: expected shape (..., *B, I) with *B = {batch}, the batch of the encoded source, got {xs.shape}; "
+            "encode these rows, or repeat what is shared."
+        )
+    if carry_dtype(xs.dtype) != carry_dtype(values.dtype):
+        raise TypeError(
+            f"{name}: expected the precision of the encoded source ({values.dtype}), got {xs.dtype}; "
+            "float64 does not mix with narrower floats: cast with .astype."
+        )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from gru_jax._attention import AttentionParams, init_additive_attention, init_dot_product_attention
 from gru_jax._cells.cell import Cell
-from gru_jax._cells.checks import check_dtype, check_key, check_positive
+from gru_jax._cells.checks import check_dtype, check_key, check_positive, outline
 from gru_jax._cells.initializers import lecun_normal
 from gru_jax._layers import init_layers, layer_widths
 from gru_jax._scan_checks import check_cell
@@ -82,7 +82,8 @@ def init_encoder_decoder(
       `EncoderDecoderParams`, new matrices lecun_normal and biases zero.
 
     Raises:
-      TypeError, ValueError: naming the argument that does not fit.
+      TypeError, ValueError: naming the argument that does not fit; also for a cell that reads several arrays, or whose
+        carry is not vectors.
     """
     check_cell(cell)
     check_key("key", key)
@@ -95,6 +96,12 @@ def init_encoder_decoder(
     widths = layer_widths(features, num_layers)
     k_e, k_d, k_b, k_a, k_c, k_o = jax.random.split(key, 6)
     encoder = init_layers(cell, k_e, source_features, widths, bidirectional=bidirectional, dtype=dtype)
+    reads = cell.input_shape(encoder[0][0])
+    if hasattr(reads, "_fields"):
+        raise ValueError(
+            f"cell: expected one that reads one array at a step, got {cell.name!r}, which reads {outline(reads)}; "
+            "run it first and translate its outputs, or choose another cell."
+        )
     bridge = []
     for layer, directions in enumerate(encoder):
         sizes = [leaf.shape[0] for leaf in jax.tree.leaves(_carry_shapes(cell, directions[0]))]

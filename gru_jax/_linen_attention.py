@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from gru_jax._attention import (
-    additive_attention,
-    dot_product_attention,
+    AdditiveAttentionParams,
+    DotProductAttentionParams,
+    checked_attention,
     init_additive_attention,
     init_dot_product_attention,
 )
-from gru_jax._attention_layout import attend_batch_major, mask_time_first, time_first
-from gru_jax._attention_pooling import attention_pooling, init_attention_pooling
+from gru_jax._attention_pooling import checked_pooling, init_attention_pooling
+from gru_jax._attention_weights import BATCH_MAJOR
 from gru_jax._cells.checks import check_array
 from gru_jax._stack import as_dict
 
@@ -46,7 +47,9 @@ class AdditiveAttention(nn.Module):
         """
         widths = width_of("query", query), width_of("keys", keys)
         params = _own(self, lambda key: init_additive_attention(key, *widths, self.features, dtype=self.param_dtype))
-        return attend_batch_major(additive_attention, params, query, keys, values, key_lengths, key_mask)
+        _check_features(self.features, params.b)
+        kind = AdditiveAttentionParams
+        return checked_attention(kind, params, query, keys, values, key_lengths, key_mask, BATCH_MAJOR)
 
 
 class DotProductAttention(nn.Module):
@@ -71,7 +74,8 @@ class DotProductAttention(nn.Module):
         """Attend, with shapes as in `AdditiveAttention`."""
         widths = width_of("query", query), width_of("keys", keys)
         params = _own(self, lambda key: init_dot_product_attention(key, *widths, dtype=self.param_dtype))
-        return attend_batch_major(dot_product_attention, params, query, keys, values, key_lengths, key_mask)
+        kind = DotProductAttentionParams
+        return checked_attention(kind, params, query, keys, values, key_lengths, key_mask, BATCH_MAJOR)
 
 
 class AttentionPooling(nn.Module):
@@ -99,9 +103,8 @@ class AttentionPooling(nn.Module):
         """Pool ys `(*B, T, F)`, with mask `(*B, T)`, to `(*B, F)`; also weights `(*B, T)`."""
         width = width_of("ys", ys, axes=2)
         params = _own(self, lambda key: init_attention_pooling(key, width, self.features, dtype=self.param_dtype))
-        mask = mask_time_first("mask", mask)
-        pooled, weights = attention_pooling(params, time_first("ys", ys), seq_lengths=seq_lengths, mask=mask)
-        return pooled, jnp.moveaxis(weights, 0, -1)
+        _check_features(self.features, params.b)
+        return checked_pooling(params, ys, seq_lengths, mask, BATCH_MAJOR)
 
 
 def _own(module: nn.Module, init: Callable[[jax.Array], Any]) -> Any:
@@ -110,6 +113,15 @@ def _own(module: nn.Module, init: Callable[[jax.Array], Any]) -> Any:
     if all(module.has_variable("params", name) for name in kind._fields):
         return kind(**{name: nn.meta.unbox(module.get_variable("params", name)) for name in kind._fields})
     return kind(**declare(module, as_dict(init(params_key(module)))))
+
+
+def _check_features(features: int, bias: jax.Array) -> None:
+    """Stored parameters have the width that the module has, which is not that of any input."""
+    if bias.shape != (features,):
+        raise ValueError(
+            f"params['b']: expected shape ({features},), the features of this module, got {bias.shape}; "
+            "load parameters of a module with the same features."
+        )
 
 
 def params_key(module: nn.Module) -> jax.Array:

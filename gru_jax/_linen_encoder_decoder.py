@@ -1,5 +1,6 @@
 """The Flax linen module of the encoder-decoder; it owns parameters and nothing else."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -7,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gru_jax._attention_layout import as_told, from_names, mask_time_first, time_first, to_names
+from gru_jax._attention_layout import as_told, check_layout, from_names, source_first, target_first, to_names
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_flag
 from gru_jax._cells.gru import gru
@@ -82,7 +83,7 @@ class EncoderDecoder(nn.Module):
         params = self._params(width_of("source", source, axes=2), width_of("target", target, axes=2))
         dropout = self._dropout(deterministic)
         encoded = self._encode(params, source, seq_lengths, mask, dropout)
-        xs = time_first("target", target, self.dtype)
+        xs = target_first(self.cell, params, target, encoded.memory.keys.shape[1:-1], self.dtype)
         _, logits, weights = decode(
             self.cell, params, encoded, xs, backend=self.backend, **self._dropout(deterministic)
         )
@@ -108,15 +109,22 @@ class EncoderDecoder(nn.Module):
         """The parameters as the functions take them, of a bound module that has been initialised."""
         if not self.has_variable("params", "w_o"):
             raise ValueError("params: expected parameters, got none; initialise the module by a call, init(key, ...).")
-        return from_names(self.cell, nn.meta.unbox(self.variables["params"]))
+        stored = nn.meta.unbox(self.variables["params"])
+        check_layout(self.cell, stored, functools.partial(self._init, jax.random.key(0)))
+        return from_names(self.cell, stored)
 
     @nn.compact
     def _params(self, source_features: int, target_features: int) -> EncoderDecoderParams:
         if self.has_variable("params", "w_o"):
             return self.params
-        made = init_encoder_decoder(
+        made = self._init(params_key(self), source_features, target_features)
+        return from_names(self.cell, declare(self, to_names(made)))
+
+    @nn.nowrap
+    def _init(self, key: jax.Array, source_features: int, target_features: int) -> EncoderDecoderParams:
+        return init_encoder_decoder(
             self.cell,
-            params_key(self),
+            key,
             source_features,
             target_features,
             self.features,
@@ -126,13 +134,11 @@ class EncoderDecoder(nn.Module):
             attention=self.attention,
             dtype=self.param_dtype,
         )
-        return from_names(self.cell, declare(self, to_names(made)))
 
     def _encode(
         self, params: EncoderDecoderParams, source: Any, seq_lengths: Any, mask: Any, dropout: dict[str, Any]
     ) -> Encoded:
-        xs = time_first("source", source, self.dtype)
-        mask = mask_time_first("mask", mask)
+        xs, mask = source_first(self.cell, params, source, mask, self.dtype)
         return encode(self.cell, params, xs, seq_lengths=seq_lengths, mask=mask, backend=self.backend, **dropout)
 
     def _dropout(self, deterministic: bool | None) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from flax import nnx
 from gru_jax._attention import (
     AdditiveAttentionParams,
     DotProductAttentionParams,
-    additive_attention,
-    dot_product_attention,
+    checked_attention,
     init_additive_attention,
     init_dot_product_attention,
 )
-from gru_jax._attention_layout import attend_batch_major, mask_time_first, time_first
-from gru_jax._attention_pooling import AttentionPoolingParams, attention_pooling, init_attention_pooling
+from gru_jax._attention_pooling import AttentionPoolingParams, checked_pooling, init_attention_pooling
+from gru_jax._attention_weights import BATCH_MAJOR
+from gru_jax._nnx_rngs import stream
 from gru_jax._stack import as_dict
 
 
@@ -39,7 +39,12 @@ class AdditiveAttention(nnx.Module):
         param_dtype: Any = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        _own(self, init_additive_attention(params_key(rngs), query_features, key_features, features, dtype=param_dtype))
+        _own(
+            self,
+            init_additive_attention(
+                stream(rngs, "params")(), query_features, key_features, features, dtype=param_dtype
+            ),
+        )
 
     @property
     def params(self) -> AdditiveAttentionParams:
@@ -59,7 +64,8 @@ class AdditiveAttention(nnx.Module):
 
         Returns context `(*B, V)` or `(*B, L, V)` and weights `(*B, S)` or `(*B, L, S)`. Raises as the function does.
         """
-        return attend_batch_major(additive_attention, self.params, query, keys, values, key_lengths, key_mask)
+        kind = AdditiveAttentionParams
+        return checked_attention(kind, self.params, query, keys, values, key_lengths, key_mask, BATCH_MAJOR)
 
 
 class DotProductAttention(nnx.Module):
@@ -73,7 +79,9 @@ class DotProductAttention(nnx.Module):
     """
 
     def __init__(self, query_features: int, key_features: int, *, param_dtype: Any = jnp.float32, rngs: nnx.Rngs):
-        _own(self, init_dot_product_attention(params_key(rngs), query_features, key_features, dtype=param_dtype))
+        _own(
+            self, init_dot_product_attention(stream(rngs, "params")(), query_features, key_features, dtype=param_dtype)
+        )
 
     @property
     def params(self) -> DotProductAttentionParams:
@@ -90,7 +98,8 @@ class DotProductAttention(nnx.Module):
         key_mask: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Attend, with shapes as in `AdditiveAttention`."""
-        return attend_batch_major(dot_product_attention, self.params, query, keys, values, key_lengths, key_mask)
+        kind = DotProductAttentionParams
+        return checked_attention(kind, self.params, query, keys, values, key_lengths, key_mask, BATCH_MAJOR)
 
 
 class AttentionPooling(nnx.Module):
@@ -104,7 +113,7 @@ class AttentionPooling(nnx.Module):
     """
 
     def __init__(self, in_features: int, features: int, *, param_dtype: Any = jnp.float32, rngs: nnx.Rngs):
-        _own(self, init_attention_pooling(params_key(rngs), in_features, features, dtype=param_dtype))
+        _own(self, init_attention_pooling(stream(rngs, "params")(), in_features, features, dtype=param_dtype))
 
     @property
     def params(self) -> AttentionPoolingParams:
@@ -115,17 +124,7 @@ class AttentionPooling(nnx.Module):
         self, ys: jax.Array, *, seq_lengths: jax.Array | None = None, mask: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Pool ys `(*B, T, F)`, with mask `(*B, T)`, to `(*B, F)`; also weights `(*B, T)`."""
-        mask = mask_time_first("mask", mask)
-        ys = time_first("ys", ys)
-        pooled, weights = attention_pooling(self.params, ys, seq_lengths=seq_lengths, mask=mask)
-        return pooled, jnp.moveaxis(weights, 0, -1)
-
-
-def params_key(rngs: Any) -> jax.Array:
-    """A key for new parameters."""
-    if not isinstance(rngs, nnx.Rngs):
-        raise TypeError(f"rngs: expected an nnx.Rngs, got {rngs!r}; make one with nnx.Rngs(0).")
-    return rngs.params()
+        return checked_pooling(self.params, ys, seq_lengths, mask, BATCH_MAJOR)
 
 
 def _own(module: nnx.Module, params: Any) -> None:

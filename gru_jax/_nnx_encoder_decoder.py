@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from gru_jax._attention_layout import as_told, from_names, mask_time_first, time_first, to_names
+from gru_jax._attention_layout import as_told, from_names, source_first, target_first, to_names
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_flag
 from gru_jax._cells.gru import gru
 from gru_jax._encoder_decoder import Encoded, decode, decode_step, encode
 from gru_jax._encoder_decoder_params import EncoderDecoderParams, init_encoder_decoder
 from gru_jax._layers import check_dropout
-from gru_jax._nnx_attention import params_key
+from gru_jax._nnx_rngs import stream
 
 
 class EncoderDecoder(nnx.Module):
@@ -76,7 +76,7 @@ class EncoderDecoder(nnx.Module):
         self.backend = backend
         params = init_encoder_decoder(
             cell,
-            params_key(rngs),
+            stream(rngs, "params")(),
             source_features,
             target_features,
             features,
@@ -88,7 +88,7 @@ class EncoderDecoder(nnx.Module):
         )
         for name, value in to_names(params).items():
             setattr(self, name, _as_variables(value))
-        self.rngs = rngs.dropout.fork() if self.dropout_rate else nnx.data(None)
+        self.rngs = stream(rngs, "dropout").fork() if self.dropout_rate else nnx.data(None)
 
     @property
     def params(self) -> EncoderDecoderParams:
@@ -120,7 +120,7 @@ class EncoderDecoder(nnx.Module):
           TypeError, ValueError: naming the argument that does not fit; see `gru_jax.decode`.
         """
         encoded = self._encode(source, seq_lengths, mask, self._dropout(deterministic))
-        xs = time_first("target", target, self.dtype)
+        xs = target_first(self.cell, self.params, target, encoded.memory.keys.shape[1:-1], self.dtype)
         dropout = self._dropout(deterministic)
         _, logits, weights = decode(self.cell, self.params, encoded, xs, backend=self.backend, **dropout)
         return jnp.moveaxis(logits, 0, -2), jnp.moveaxis(weights, (0, 1), (-2, -1))
@@ -141,9 +141,9 @@ class EncoderDecoder(nnx.Module):
         return carry, logits, jnp.moveaxis(weights, weights.ndim - encoded.memory.keys.ndim + 1, -1)
 
     def _encode(self, source: Any, seq_lengths: Any, mask: Any, dropout: dict[str, Any]) -> Encoded:
-        xs = time_first("source", source, self.dtype)
-        mask = mask_time_first("mask", mask)
-        return encode(self.cell, self.params, xs, seq_lengths=seq_lengths, mask=mask, backend=self.backend, **dropout)
+        params = self.params
+        xs, mask = source_first(self.cell, params, source, mask, self.dtype)
+        return encode(self.cell, params, xs, seq_lengths=seq_lengths, mask=mask, backend=self.backend, **dropout)
 
     def _dropout(self, deterministic: bool | None) -> dict[str, Any]:
         if deterministic is None:

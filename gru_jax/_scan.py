@@ -3,7 +3,6 @@
 `scan` checks and normalises once, to T steps of one flat batch and two masks; a backend then sees one shape of problem.
 """
 
-import contextlib
 import functools
 import math
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from gru_jax._cells.precision import input_dtype
 from gru_jax._choice import choose
 from gru_jax._chunks import run_in_chunks
 from gru_jax._masks import restart_steps, valid_steps
-from gru_jax._scan_checks import check_cell, check_lengths, check_precision, check_step_mask
+from gru_jax._scan_checks import check_cell, check_lengths, check_precision, check_step_mask, with_precision
 
 
 class Plan(NamedTuple):
@@ -166,8 +165,7 @@ def _run(
         # Zeroed here, not only where y and the carry are chosen: 0 * NaN in the backward pass would be NaN.
         xs = jax.tree.map(functools.partial(_zero_outside, valid), xs)
 
-    precision = jax.default_matmul_precision(plan.precision) if plan.precision else contextlib.nullcontext()
-    with precision:
+    with with_precision(plan.precision):
         run = functools.partial(_run_steps, plan, params, reset_carry)
         if plan.remat is None:
             carry, ys = run(carry, (xs, valid, restart))

@@ -1,5 +1,6 @@
 """What `scan` checks of the arguments that a single step does not have."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
@@ -49,8 +50,10 @@ def check_lengths(seq_lengths: Any, steps: int, batch: tuple[int, ...]) -> jax.A
     return lengths
 
 
-def check_step_mask(name: str, value: Any, shape: tuple[int, ...]) -> jax.Array | None:
-    """Bool `(T, *B)`."""
+def check_step_mask(
+    name: str, value: Any, shape: tuple[int, ...], *, like: str = "(T, *B) as in xs", place: str = "first"
+) -> jax.Array | None:
+    """Bool of `shape`, which messages call `like`; `place` is where its time axis belongs."""
     if value is None:
         return None
     array = check_array(name, value)
@@ -58,10 +61,16 @@ def check_step_mask(name: str, value: Any, shape: tuple[int, ...]) -> jax.Array 
         raise TypeError(f"{name}: expected bool, got {array.dtype}; cast with .astype(bool).")
     if array.shape != shape:
         raise ValueError(
-            f"{name}: expected shape {shape}, (T, *B) as in xs, got {array.shape}; "
-            "put the time axis first, or broadcast it over the batch."
+            f"{name}: expected shape {shape}, {like}, got {array.shape}; "
+            f"put the time axis {place}, or broadcast it over the batch."
         )
     return array
+
+
+def with_precision(precision: Any) -> AbstractContextManager[Any]:
+    """Matrix products of this precision; None: what JAX is set to."""
+    name = check_precision(precision)
+    return jax.default_matmul_precision(name) if name else nullcontext()
 
 
 def check_precision(precision: Any) -> str | None:

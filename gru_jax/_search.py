@@ -39,7 +39,7 @@ def greedy_search(
     max_steps: int,
     record: Callable[[Any], Any] | None = None,
 ) -> Hypotheses:
-    """Take the likeliest token at each step: a beam of one, cheaper, and without the axis K.
+    """Take the likeliest token at each step: a beam of one without length penalty, cheaper, and without the axis K.
 
     Args:
       step: as in `beam_search`, with tokens `(*B,)`, state `(*B, ...)` and log_probs `(*B, V)`.
@@ -86,7 +86,25 @@ def greedy_search(
         record=jax.tree.map(lambda leaf: jnp.zeros((steps, *leaf.shape), leaf.dtype), picked),
     )
     loop = (jnp.int32(0), jnp.ones(start.shape, bool), start, state, found)
-    return lax.while_loop(goes_on, advance, loop)[-1]
+    return lax.while_loop(goes_on, advance, vary_alike(advance, loop))[-1]
+
+
+def vary_alike(advance: Callable[[Any], Any], loop: Any) -> Any:
+    """What a loop begins with, varying over the axes of a `jax.shard_map` that one round makes it vary over."""
+    if not jax.sharding.get_abstract_mesh().manual_axes:
+        return loop
+    # What one round makes vary may make more of it vary in the next.
+    for _ in jax.tree.leaves(loop):
+        after = jax.eval_shape(advance, loop)
+        missing = jax.tree.map(lambda old, new: tuple(_varying(new) - _varying(jax.typeof(old))), loop, after)
+        if not jax.tree.leaves(missing):
+            break
+        loop = jax.tree.map(lambda leaf, axes: lax.pcast(leaf, axes, to="varying") if axes else leaf, loop, missing)
+    return loop
+
+
+def _varying(shape: Any) -> frozenset[str]:
+    return shape.manual_axis_type.varying
 
 
 def zero_unless(kept: jax.Array, leaf: jax.Array) -> jax.Array:
@@ -96,6 +114,8 @@ def zero_unless(kept: jax.Array, leaf: jax.Array) -> jax.Array:
 
 def check_start(token: Any) -> jax.Array:
     """Int32 `(*B,)`."""
+    if isinstance(token, bool) or (isinstance(token, int) and not -(2**31) <= token < 2**31):
+        raise TypeError(f"start_token: expected a token, an int of 32 bits, got {token!r}; pass one, or an array.")
     token = check_array("start_token", np.int32(token) if isinstance(token, int) else token)
     if not jnp.issubdtype(token.dtype, jnp.integer):
         raise TypeError(f"start_token: expected an int or an array of integers, got {token.dtype}; cast it to int32.")
@@ -118,7 +138,7 @@ def check_token(name: str, token: Any, vocabulary: int) -> int:
 
 def check_penalty(penalty: Any) -> float:
     """A number >= 0."""
-    if isinstance(penalty, bool) or not isinstance(penalty, int | float):
+    if isinstance(penalty, bool) or not isinstance(penalty, int | float | np.integer | np.floating):
         raise TypeError(f"length_penalty: expected a number >= 0, got {penalty!r}; pass a Python float.")
     if not (math.isfinite(penalty) and penalty >= 0):
         raise ValueError(f"length_penalty: expected a number >= 0, got {penalty}; 0 compares log-probabilities.")

@@ -4,6 +4,7 @@ Batch-major in, time-major through `scan_layers`, batch-major out; params as dic
 """
 
 import functools
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from gru_jax._cells.checks import (
     input_leaves,
     leading_shape,
 )
+from gru_jax._cells.precision import carry_dtype
 from gru_jax._layers import DIRECTIONS, check_states, scan_layers
 
 
@@ -90,8 +92,14 @@ def cast_inputs(name: str, xs: Any, dtype: Any) -> jax.Array:
 
 
 def cast_leaves(cell: Cell, name: str, xs: Any, shapes: Any, dtype: Any) -> Any:
-    """`cast_inputs` of each array in what the cell reads, which its `input_shape` says is like `shapes`."""
-    arrays = [cast_inputs(path, leaf, dtype) for path, leaf, _ in input_leaves(cell, name, xs, shapes)]
+    """What the cell reads, which its `input_shape` says is like `shapes`, in the dtype that a module was told.
+
+    Of several arrays the first, whose dtype is what the cell computes in; the others in that of its carry, which holds
+    what a narrow float does not, such as long gaps of time.
+    """
+    dtypes = itertools.chain([dtype], itertools.repeat(None if dtype is None else carry_dtype(dtype)))
+    leaves = input_leaves(cell, name, xs, shapes)
+    arrays = [cast_inputs(path, leaf, wanted) for (path, leaf, _), wanted in zip(leaves, dtypes, strict=False)]
     return type(shapes)(*arrays) if hasattr(shapes, "_fields") else arrays[0]
 
 

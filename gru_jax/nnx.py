@@ -13,16 +13,11 @@ from gru_jax._cells.gru import gru
 from gru_jax._layers import check_dropout, init_layers, layer_widths
 from gru_jax._nnx_attention import AdditiveAttention, AttentionPooling, DotProductAttention
 from gru_jax._nnx_encoder_decoder import EncoderDecoder
+from gru_jax._nnx_rngs import check_rngs, stream
 from gru_jax._scan_checks import check_cell
 from gru_jax._stack import as_dict, as_params, cast_leaves, direction_names, run_stack
 
 __all__ = ["GRU", "AdditiveAttention", "AttentionPooling", "DotProductAttention", "EncoderDecoder", "GRUCell"]
-
-
-def check_rngs(rngs: Any) -> None:
-    """An `nnx.Rngs`."""
-    if not isinstance(rngs, nnx.Rngs):
-        raise TypeError(f"rngs: expected an nnx.Rngs, got {rngs!r}; make one with nnx.Rngs(0).")
 
 
 class GRU(nnx.Module):
@@ -88,9 +83,8 @@ class GRU(nnx.Module):
         self.remat = remat
         self.precision = precision
         self.backend = backend
-        check_rngs(rngs)
         params = init_layers(
-            cell, rngs.params(), in_features, self.features, bidirectional=bidirectional, dtype=param_dtype
+            cell, stream(rngs, "params")(), in_features, self.features, bidirectional=bidirectional, dtype=param_dtype
         )
         for layer, directions in enumerate(params):
             leaves = {
@@ -100,7 +94,7 @@ class GRU(nnx.Module):
             setattr(self, f"layer_{layer}", nnx.Dict(leaves))
         self.params_type = type(params[0][0])
         dropout = check_dropout(dropout_rate) > 0 and len(params) > 1
-        self.rngs = rngs.dropout.fork() if dropout else nnx.data(None)
+        self.rngs = stream(rngs, "dropout").fork() if dropout else nnx.data(None)
 
     @property
     def params(self) -> tuple[tuple[Any, ...], ...]:
@@ -151,7 +145,7 @@ class GRU(nnx.Module):
         dropout = self.dropout_rate > 0 and not deterministic and len(self.features) > 1
         if rngs is not None:
             check_rngs(rngs)
-        stream: Any = rngs.dropout if rngs is not None and dropout else self.rngs
+        drawn: Any = stream(rngs, "dropout") if rngs is not None and dropout else self.rngs
         return run_stack(
             self.cell,
             self.params,
@@ -164,7 +158,7 @@ class GRU(nnx.Module):
             time_major=time_major,
             dtype=self.dtype,
             dropout_rate=self.dropout_rate if dropout else 0.0,
-            dropout_key=stream() if dropout else None,
+            dropout_key=drawn() if dropout else None,
             unroll=self.unroll,
             remat=self.remat,
             precision=self.precision,
@@ -210,8 +204,7 @@ class GRUCell(nnx.RNNCellBase):
         self.dtype = dtype
         self.param_dtype = param_dtype
         check_cell(cell)
-        check_rngs(rngs)
-        params = cell.init(rngs.params(), in_features, hidden_features, param_dtype)
+        params = cell.init(stream(rngs, "params")(), in_features, hidden_features, param_dtype)
         for name, value in as_dict(params).items():
             setattr(self, name, nnx.Param(value))
         self.params_type: Any = type(params)

@@ -1,5 +1,11 @@
 """Every test runs under strict dtype promotion, with NaN checks off (NaN is put in on purpose) and fixed examples."""
 
+import os
+
+# Most of the suite's time is compilation, and most of that what LLVM does after XLA is done with a program. JAX's own
+# tests spare it in this way, too; JAX_DISABLE_MOST_OPTIMIZATIONS=0 runs everything as users compile it.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
 import hypothesis
 import jax
 import pytest

@@ -206,6 +206,32 @@ def test_dropout_follows_its_key_and_also_acts_before_the_read_out():
     np.testing.assert_allclose(mean, clean, atol=0.12)
 
 
+@pytest.mark.parametrize("attention", ["additive", "dot_product"])
+def test_precision_is_that_of_every_product(attention):
+    params, (source, target) = made(attention=attention), data()
+
+    def run(params, source, target):
+        encoded = gru_jax.encode(CELLS[0], params, source, precision="highest")
+        _, logits, _ = gru_jax.decode(CELLS[0], params, encoded, target, precision="highest")
+        return logits, gru_jax.decode_step(CELLS[0], params, encoded, None, target[0], precision="highest")[1]
+
+    text = str(jax.make_jaxpr(run)(params, source, target))
+    assert text.count("dot_general[") > 10
+    assert text.count("dot_general[") == text.count("precision=(Precision.HIGHEST, Precision.HIGHEST)")
+
+
+@pytest.mark.parametrize("attention", ["additive", "dot_product"])
+def test_source_and_target_may_differ_in_dtype(attention):
+    params, (source, target) = made(attention=attention), data()
+    encoded = gru_jax.encode(CELLS[0], params, source)
+    _, expected, _ = gru_jax.decode(CELLS[0], params, encoded, target)
+    half = jnp.asarray(target, jnp.bfloat16)
+    _, logits, _ = gru_jax.decode(CELLS[0], params, encoded, half)
+    np.testing.assert_allclose(logits, expected, atol=0.1)
+    _, one, _ = gru_jax.decode_step(CELLS[0], params, encoded, None, half[0])
+    np.testing.assert_allclose(one, logits[0], atol=0.05)
+
+
 def test_half_precision_gives_float32_logits():
     params, (source, target) = made(**LAYOUTS[0]), data()
     half = [jnp.asarray(array, jnp.bfloat16) for array in (source, target)]

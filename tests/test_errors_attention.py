@@ -32,6 +32,17 @@ def init(cell=GRU, source_features=3, outputs=5, **options):
     return gru_jax.init_encoder_decoder(cell, KEY, source_features, 3, 4, outputs, **options)
 
 
+def nnx_attention(query=QUERY, keys=KEYS, values=None, mask=None):
+    """Batch-major: its keys are (2, S, K)."""
+    module = gru_jax.nnx.AdditiveAttention(Q, K, A, rngs=nnx.Rngs(0))
+    return module(query, np.moveaxis(keys, 0, 1), values, key_mask=mask)
+
+
+def stored(kind, attributes, others, *inputs):
+    """A linen module on the parameters of one with other attributes."""
+    return kind(*attributes).apply(kind(*others).init(KEY, *inputs), *inputs)
+
+
 MISTAKES = [
     (lambda: gru_jax.additive_attention(DOT, QUERY, KEYS), TypeError, "params: expected AdditiveAttentionParams, got Dot"),
     (lambda: gru_jax.additive_attention(ADDITIVE._replace(b=ADDITIVE.b[1:]), QUERY, KEYS), ValueError, r"params\.b: .* got \(6,\)"),
@@ -51,7 +62,7 @@ MISTAKES = [
     (lambda: gru_jax.attention_pooling(ADDITIVE, KEYS), TypeError, "params: expected AttentionPoolingParams"),
     (lambda: gru_jax.init_additive_attention(jax.random.key(0), Q, K, 0), ValueError, "features: expected an integer >= 1, got 0"),
     (lambda: gru_jax.init_dot_product_attention(jax.random.key(0), Q, 2.0), TypeError, "key_features: expected an integer"),
-    (lambda: gru_jax.linen.DotProductAttention().init(jax.random.key(0), QUERY, KEYS[0, 0]), ValueError, "query and keys: expected shapes"),
+    (lambda: gru_jax.linen.DotProductAttention().init(jax.random.key(0), QUERY, KEYS[0, 0]), ValueError, r"keys: expected shape \(\*B, S, K\) with 6 features.* got \(6,\)"),
     (lambda: gru_jax.linen.DotProductAttention().apply({}, QUERY, KEYS), ValueError, "params: expected the parameters of DotProductAttention, got none"),
     (lambda: gru_jax.nnx.AttentionPooling(K, A, rngs=0), TypeError, "rngs: expected an nnx.Rngs, got 0"),
     (lambda: search(step=0), TypeError, "step: expected a function .* got 0"),
@@ -77,11 +88,31 @@ MISTAKES = [
     (lambda: gru_jax.encode(GRU, BOTH, XS[..., 1:]), ValueError, r"xs: expected shape .* got \(5, 2, 2\)"),
     (lambda: gru_jax.encode(GRU, BOTH, XS, seq_lengths=np.array([6, 1])), ValueError, r"seq_lengths: expected lengths within 0\.\.5"),
     (lambda: gru_jax.decode(GRU, BOTH, XS, XS), TypeError, "encoded: expected Encoded, got ndarray"),
-    (lambda: gru_jax.decode(GRU, BOTH, gru_jax.encode(GRU, BOTH, XS), XS[:, :1]), ValueError, r"carry\[0\]\[0\]: expected shape \(1, 4\), got \(2, 4\)"),
+    (lambda: gru_jax.decode(GRU, BOTH, gru_jax.encode(GRU, BOTH, XS), XS[:, :1]), ValueError, r"xs: expected .*\*B = \(2,\), the batch of the encoded source, got \(5, 1, 3\)"),
     (lambda: gru_jax.decode_step(GRU, BOTH, gru_jax.encode(GRU, BOTH, XS), XS, XS[0]), TypeError, r"carry: expected carry\[layer\]\[direction\]"),
     (lambda: gru_jax.decode_step(GRU, BOTH, gru_jax.encode(GRU, BOTH, XS), gru_jax.encode(GRU, BOTH, XS).carry, ((XS[0],),)), TypeError, r"x: expected an array, got tuple"),
     (lambda: gru_jax.linen.EncoderDecoder(4, 5).apply({}, XS, method="encode"), ValueError, "params: expected parameters, got none"),
-    (lambda: gru_jax.nnx.EncoderDecoder(3, 3, 4, 5, rngs=nnx.Rngs(0))(XS[0, 0], XS), ValueError, r"source: expected shape \(\*B, T, features\), got \(3,\)"),
+    (lambda: gru_jax.nnx.EncoderDecoder(3, 3, 4, 5, rngs=nnx.Rngs(0))(XS[0, 0], XS), ValueError, r"source: expected shape \(\*B, S, I\) with 3 features.* got \(3,\)"),
+    (lambda: nnx_attention(mask=np.ones((S, 2), bool)), ValueError, r"key_mask: expected shape \(2, 5\), \(\*B, S\) as in keys, got \(5, 2\); put the time axis after"),
+    (lambda: nnx_attention(mask=np.bool_(True)), ValueError, r"key_mask: expected shape \(2, 5\).* got \(\)"),
+    (lambda: nnx_attention(values=np.ones(5, np.float32)), ValueError, r"values: expected shape \(\*B, S, V\), \(2, 5, 'V'\).* got \(5,\)"),
+    (lambda: nnx_attention(query=np.ones((3, 3, Q), np.float32)), ValueError, r"query: expected shape \(\*B, Q\) or \(\*B, L, Q\) with \*B = \(2,\).* got \(3, 3, 4\)"),
+    (lambda: gru_jax.nnx.AttentionPooling(K, A, rngs=nnx.Rngs(0))(KEYS, mask=np.ones((2, S), bool)), ValueError, r"mask: expected shape \(5, 2\), \(\*B, T\) as in ys, got \(2, 5\)"),
+    (lambda: gru_jax.nnx.EncoderDecoder(3, 3, 4, 5, rngs=nnx.Rngs(0))(XS, XS[:4]), ValueError, r"target: expected .*\*B = \(5,\), the batch of the source, got \(4, 2, 3\)"),
+    (lambda: gru_jax.nnx.EncoderDecoder(3, 3, 4, 5, rngs=nnx.Rngs(0))(XS, XS, mask=np.ones((2, 5), bool)), ValueError, r"mask: expected shape \(5, 2\), \(\*B, S\) as in source, got \(2, 5\)"),
+    (lambda: gru_jax.nnx.EncoderDecoder(3, 3, 4, 5, dropout_rate=0.5, rngs=nnx.Rngs(params=0)), ValueError, r'rngs: expected a stream "dropout" .* got params'),
+    (lambda: stored(gru_jax.linen.AdditiveAttention, (9,), (8,), QUERY, QUERY[:, None]), ValueError, r"params\['b'\]: expected shape \(9,\), the features of this module, got \(8,\)"),
+    (lambda: stored(gru_jax.linen.AttentionPooling, (9,), (8,), KEYS), ValueError, r"params\['b'\]: expected shape \(9,\)"),
+    (lambda: stored(gru_jax.linen.EncoderDecoder, (4, 6), (4, 5), XS, XS), ValueError, r"params\['b_o'\]: expected one of shape \(6,\), got one of shape \(5,\)"),
+    (lambda: stored(gru_jax.linen.EncoderDecoder, (4, 5, 2), (4, 5), XS, XS), ValueError, r"params\['bridge/layer_1/leaf_0/b'\]: expected one of shape \(4,\), got none; load"),
+    (lambda: stored(gru_jax.linen.EncoderDecoder, (4, 5, 1, False, "dot_product"), (4, 5), XS, XS), ValueError, r"params\['attention/w'\]: expected one of shape \(4, 4\), got none"),
+    (lambda: gru_jax.linen.EncoderDecoder(4, 5).apply({"params": {"w_o": XS}}, XS, XS), ValueError, "params: expected attention, b_c, .* got w_o"),
+    (lambda: gru_jax.decode_step(gru_jax.gru, BOTH, gru_jax.encode(GRU, BOTH, XS), None, XS[0]), TypeError, "cell: expected a gru_jax.Cell"),
+    (lambda: gru_jax.decode_step(GRU, BOTH, gru_jax.encode(GRU, BOTH, XS), None, XS[0, 0]), ValueError, r"x: expected .*\*B = \(2,\).* got \(3,\)"),
+    (lambda: gru_jax.decode_step(GRU, init(bidirectional=True), gru_jax.encode(GRU, BOTH, XS), None, XS[0]), ValueError, "encoded: expected keys and values of 4 and 8 features.* got 4 and 4"),
+    (lambda: init(cell=gru_jax.gru_d()), ValueError, r"cell: expected one that reads one array at a step, got 'gru_d'"),
+    (lambda: search(start_token=True), TypeError, "start_token: expected a token.* got True"),
+    (lambda: search(start_token=2**40), TypeError, "start_token: expected a token, an int of 32 bits"),
 ]  # fmt: skip
 
 

@@ -285,3 +285,34 @@ def test_a_mistake_is_named(name):
 def test_float64_does_not_mix(x64):
     with pytest.raises(TypeError, match=r"xs\.gap: expected the precision of the params.*float32.*got float64"):
         gru_jax.scan(CELL, CELL.init(KEY, I, H, np.float32), XS._replace(gap=XS.gap.astype(np.float64)))
+
+
+def test_gaps_that_half_precision_does_not_hold():
+    """In seconds a gap of a day is beyond float16; the decay is then complete, and gradients are numbers."""
+    cell = gru_jax.gru_d()
+    params = cell.init(jax.random.key(0), 3, 5)
+    xs = gru_jax.GRUDInputs(jnp.ones((4, 2, 3), jnp.float16), jnp.ones((4, 2, 3), bool), jnp.full((4, 2, 3), 86400.0))
+
+    def total(params, xs):
+        return jnp.sum(jnp.astype(gru_jax.scan(cell, params, xs)[1], jnp.float32))
+
+    model = gru_jax.linen.GRU(5, cell=cell, dtype=jnp.float16)
+    rows = jax.tree.map(lambda leaf: jnp.moveaxis(jnp.astype(leaf, jnp.float32), 0, 1), xs)
+    variables = model.init(jax.random.key(0), rows)
+    by_module = jax.grad(lambda v: jnp.sum(jnp.astype(model.apply(v, rows)[1], jnp.float32)))(variables)
+    for leaf in jax.tree.leaves((jax.grad(total)(params, xs), by_module)):
+        assert np.isfinite(leaf).all()
+    np.testing.assert_array_equal(total(params, xs), total(params, xs._replace(gap=10 * xs.gap)))
+
+
+def test_a_carry_of_numpy_params_is_checked_in_the_precision_of_the_day():
+    """What was found in 32 bits is not what is asked for in 64."""
+    cell = gru_jax.gru_d()
+    for bits, wide in ((jnp.float32, False), (jnp.float64, True)):
+        with jax.enable_x64(wide):
+            params = jax.tree.map(np.float64, cell.init(jax.random.key(0), 3, 5))
+            carry = jax.tree.map(
+                lambda leaf, bits=bits: jnp.zeros(leaf.shape, bits), cell.carry(params, batch_shape=(2,))
+            )
+            xs = gru_jax.GRUDInputs(np.ones((4, 2, 3), bits), np.ones((4, 2, 3), bool), np.ones((4, 2, 3), bits))
+            assert gru_jax.scan(cell, params, xs, carry)[1].dtype == bits

@@ -15,8 +15,8 @@ V, N, END, START = 4, 4, 2, 1
 """Three open tokens and the end; the next token depends on all that came before."""
 PREFIXES = sum(V**n for n in range(N + 1))
 ROWS = 20
-ALL = (V - 1) ** N
-"""As many sequences as can be open."""
+ALL = V * (V - 1) ** (N - 1)
+"""As many continuations as all open sequences can have."""
 
 
 def tables(seed=0, sharpness=1.5):
@@ -89,7 +89,8 @@ def python_beam(table, beam_size, penalty):
             for token in tokens:
                 prefix = prefix * V + token + 1
             grown += [(log_prob + table[prefix, token], (*tokens, token)) for token in range(V)]
-        ended += [(scored(p, step + 1, penalty), tokens) for p, tokens in grown if tokens[-1] == END]
+        best = sorted(grown, reverse=True)[:beam_size]
+        ended += [(scored(p, step + 1, penalty), tokens) for p, tokens in best if tokens[-1] == END]
         opened = sorted((pair for pair in grown if pair[1][-1] != END), reverse=True)[:beam_size]
     ended += [(scored(p, N, penalty), tokens) for p, tokens in opened]
     return sorted(ended, reverse=True)[:beam_size]
@@ -211,6 +212,34 @@ def test_greedy_takes_the_likeliest_token_until_the_end():
         assert found.lengths[row] == len(tokens)
         assert float(found.scores[row]) == pytest.approx(total, rel=1e-5)
     assert 0 < ended < ROWS
+
+
+def test_a_beam_of_one_is_the_greedy_search():
+    for seed in range(4):
+        found, taken = beam(tables(seed), 1), greedy(tables(seed))
+        np.testing.assert_array_equal(found.tokens[:, 0], taken.tokens)
+        np.testing.assert_array_equal(found.lengths[0], taken.lengths)
+        np.testing.assert_allclose(found.scores[0], taken.scores, rtol=1e-6)
+
+
+@pytest.mark.parametrize("sharded", [(True, True), (False, True), (True, False)], ids=["both", "model", "rows"])
+def test_a_search_runs_under_shard_map(sharded):
+    """On rows, or by a model, or both, that differ by device."""
+    mesh = jax.make_mesh((1,), ("rows",), axis_types=(jax.sharding.AxisType.Auto,))
+    chain = jnp.log(jnp.array([[0.1, 0.6, 0.3], [0.5, 0.1, 0.4], [0.2, 0.2, 0.6]]))
+    rows, model = (jax.P("rows") if part else jax.P() for part in sharded)
+
+    def search(chain, tokens):
+        options = {"start_token": tokens, "end_token": 2, "max_steps": 4}
+        step = lambda tokens, state: (chain[tokens], state + 1)  # noqa: E731
+        beam = gru_jax.beam_search(step, jnp.zeros(tokens.shape), beam_size=2, **options)
+        return beam.tokens[:, 0].T, gru_jax.greedy_search(step, jnp.zeros(tokens.shape), **options).tokens.T
+
+    tokens = jnp.array([0, 1, 0])
+    mapped = jax.shard_map(search, mesh=mesh, in_specs=(model, rows), out_specs=jax.P("rows"))
+    found = jax.jit(mapped)(chain, tokens)
+    for got, want in zip(found, search(chain, tokens), strict=True):
+        np.testing.assert_array_equal(got, want)
 
 
 def test_a_wide_beam_is_never_worse_than_a_narrow_one():

@@ -252,7 +252,9 @@ def check_call(cell: Any, params: Any, carry: Any, x: Any) -> tuple[Any, Any, An
 def _zero_carry(cell: Any, batch: Sequence[int], params: Any) -> Any:
     """Shapes and dtypes of the cell's zero carry, remembered: a loop of single steps asks each time."""
     leaves, structure = jax.tree.flatten(params)
-    return _zero_carry_of(cell, tuple(batch), structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
+    # NumPy's float64 is another type of JAX's in 32 bits than in 64.
+    kinds = tuple((leaf.shape, jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True)) for leaf in leaves)
+    return _zero_carry_of(cell, tuple(batch), structure, kinds)
 
 
 @functools.lru_cache(maxsize=256)

@@ -46,8 +46,9 @@ class GRUDInputs(NamedTuple):
     Attributes:
       x: `(*B, I)`, float, standardised so that each variable's mean is 0; anything, NaN included, where not observed.
       observed: `(*B, I)`, bool, or float of 0 and 1: which variables have a value at this step.
-      gap: `(*B, I)`, float: the time since each variable was last observed, as `time_gaps` computes it, in a unit of
-        your choice; with one in which most gaps are near 1, weights begin at a useful size.
+      gap: `(*B, I)`, float and finite: the time since each variable was last observed, as `time_gaps` computes it, in a
+        unit of your choice; with one in which most gaps are near 1, weights begin at a useful size. Better float32 also
+        where x is narrower.
     """
 
     x: jax.Array
@@ -231,7 +232,8 @@ def _project(params: GRUDParams, inputs: GRUDInputs) -> GRUDSeen:
         x=jnp.astype(inputs.x, dtype),
         observed=observed,
         decay_x=jnp.exp(-jax.nn.relu(gap * params.w_decay_x + params.b_decay_x)),
-        decay_h=jnp.exp(-jax.nn.relu(matmul(gap, params.w_decay_h) + params.b_decay_h)),
+        # In the carry's dtype: as a float16 a gap of days in seconds is infinite, and the gradients are NaN.
+        decay_h=jnp.exp(-jax.nn.relu(matmul(gap, jnp.astype(params.w_decay_h, dtype)) + params.b_decay_h)),
         g=matmul(jnp.astype(observed, dtype), params.w_m) + params.b_i,
     )
 
