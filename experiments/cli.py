@@ -17,7 +17,7 @@ from experiments import tasks
 from experiments.bench.directory import BenchDirectory, is_bench
 from experiments.bench.directory import default_path as default_bench_path
 from experiments.bench.schema import BenchConfig
-from experiments.compare.directory import CompareDirectory, is_comparison
+from experiments.compare.directory import CompareDirectory, find_comparisons, is_comparison
 from experiments.compare.directory import default_path as default_compare_path
 from experiments.compare.schema import CompareConfig
 from experiments.errors import UserError
@@ -197,7 +197,7 @@ def _report(options: argparse.Namespace, command: str) -> int:
     if options.page:
         from experiments import results_page
 
-        print(results_page.write(runs, options.page, command))
+        print(results_page.write(runs, find_comparisons(options.runs), options.page, command))
     return 0
 
 

@@ -6,6 +6,7 @@
     {"kind": "lines", "x": "step", "y": "torque", "panels": [{"title": ..., "lines": {"true": [...], ...}}]}
     {"kind": "reliability", "predicted": [...], "observed": [...], "count": [...]}                        of each bin
     {"kind": "roll", "rows": {"true": [[...]], "probability": [[...]]}, "lowest": 21}              steps x keys, 0..1
+    {"kind": "words", "panels": [{"title": ..., "words": [...], "weights": [...]}]}     a text, shaded by weights >= 0
 
 `quantiles` are (levels, future).
 """
@@ -17,6 +18,11 @@ from experiments.figures import FLOOR, TEST, TRAIN, VALIDATION, new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_LETTERS = 100
+"""In a line of running text."""
+_LETTER_INCHES = 0.602 * 9 / 72
+"""How wide a letter of matplotlib's own typewriter font is at 9 points."""
+
 
 def draw(picture: dict[str, Any], title: str) -> "Figure":
     """Draw one picture; ValueError for a kind that is not known."""
@@ -27,6 +33,7 @@ def draw(picture: dict[str, Any], title: str) -> "Figure":
         "lines": _lines,
         "reliability": _reliability,
         "roll": _roll,
+        "words": _words,
     }
     kind = picture.get("kind")
     if kind not in kinds:
@@ -130,3 +137,37 @@ def _roll(picture: dict[str, Any]) -> "Figure":
         axis.set_xlabel("step")
         axis.set_ylabel("key")
     return figure
+
+
+def _words(picture: dict[str, Any]) -> "Figure":
+    """Running text, each word the darker the more it weighs; the heaviest of a panel is darkest."""
+    from matplotlib.figure import Figure
+
+    places = [_running_text(panel["words"]) for panel in picture["panels"]]
+    rows = sum(panel[-1][0] + 3 for panel in places)
+    width, height = _LETTERS * _LETTER_INCHES + 0.4, 0.22 * rows + 0.4
+    figure = Figure(figsize=(width, height))
+    # One unit is a letter across, and a line down.
+    axis = figure.add_axes((0.2 / width, 0, 1 - 0.4 / width, 1 - 0.4 / height), frame_on=False)
+    axis.set(xlim=(0, _LETTERS), ylim=(rows, 0), xticks=[], yticks=[])
+    top = 0.5
+    for panel, where in zip(picture["panels"], places, strict=True):
+        axis.text(0, top, panel["title"], fontsize=9, weight="bold", verticalalignment="center")
+        heaviest = max(panel["weights"]) or 1.0
+        for word, weight, (row, column) in zip(panel["words"], panel["weights"], where, strict=True):
+            shade = {"facecolor": VALIDATION, "alpha": 0.8 * weight / heaviest, "linewidth": 0, "pad": 1.5}
+            y = top + row + 1.1
+            axis.text(column, y, word, family="monospace", fontsize=9, verticalalignment="center", bbox=shade)
+        top += where[-1][0] + 3
+    return figure
+
+
+def _running_text(words: list[str]) -> list[tuple[int, int]]:
+    """Line and column of each word, lines being `_LETTERS` wide."""
+    places, row, column = [], 0, 0
+    for word in words:
+        if column and column + len(word) > _LETTERS:
+            row, column = row + 1, 0
+        places.append((row, column))
+        column += len(word) + 1
+    return places

@@ -1,6 +1,7 @@
 """Runs compared: a line for each config, mean and standard deviation over its seeds. Reads files only, without JAX."""
 
 import dataclasses
+import json
 import statistics
 import textwrap
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ from experiments.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+FOLD = "task.fold"
+"""The setting of cross-validation: runs that differ in it, and in the seed, are runs of one config."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +46,15 @@ class Run:
         """Whether it came to its end, so that it has test metrics."""
         return self.summary.get("status") == "complete"
 
+    @property
+    def group(self) -> str:
+        """The same for runs that differ in nothing but the seed and the fold."""
+        return json.dumps({path: value for path, value in self.settings.items() if path != FOLD}, sort_keys=True)
+
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """Runs of one config, with different seeds; the first is as good as any to ask for the config."""
+    """Runs of one config, with different seeds and folds; the first is as good as any to ask for the config."""
 
     runs: list[Run]
     distinction: str
@@ -57,8 +66,22 @@ class Setting:
         return f"{self.runs[0].name} ({self.distinction})" if self.distinction else self.runs[0].name
 
     def values(self, metric: str) -> list[float]:
-        """The test values of a metric, one a complete run that has it."""
-        return [run.summary["test"][metric] for run in self.runs if run.complete and metric in run.summary["test"]]
+        """The test values of a metric, one a seed."""
+        return values_of_seeds([run for run in self.runs if run.complete], "test", metric)
+
+
+def values_of_seeds(runs: Sequence[Run], part: str, metric: str) -> list[float]:
+    """Of each seed of complete runs the mean over its folds; ``part``: "test" or "floor"."""
+    by_seed: dict[int, list[float]] = {}
+    for run in runs:
+        if metric in run.summary.get(part, {}):
+            by_seed.setdefault(run.summary["seed"], []).append(run.summary[part][metric])
+    return [statistics.fmean(values) for values in by_seed.values()]
+
+
+def folds_of(runs: Sequence[Run]) -> list[int]:
+    """Which folds there are, in order; none for a task without."""
+    return sorted({run.settings[FOLD] for run in runs if run.settings.get(FOLD) is not None})
 
 
 def read(directory: RunDirectory) -> Run:
@@ -124,7 +147,7 @@ def _draw_panel(panel: "Axes", metric: str, groups: list[Setting]) -> None:
         values = [[curve[step] for curve in curves] for step in steps]
         means = [statistics.fmean(step) for step in values]
         drawn += means
-        count = f", {len(curves)} seeds" if len(curves) > 1 else ""
+        count = f", {len(curves)} runs" if len(curves) > 1 else ""
         panel.plot(steps, means, color=f"C{number}", marker=".", label=textwrap.shorten(group.label + count, 80))
         if len(curves) > 1:
             lowest, highest = [min(step) for step in values], [max(step) for step in values]
@@ -159,6 +182,8 @@ def _cells(runs: Sequence[Run]) -> tuple[list[str], list[list[str]], list[str]]:
             ]
         )
     notes = [f"test split; mean ± standard deviation over seeds{'' if metrics else ': no run is complete yet'}"]
+    if any(len(folds_of(group.runs)) > 1 for group in groups):
+        notes.append("a seed counts with its mean over folds")
     for task, note, floor in _floors(runs):
         values = [f"{floor[metric]:.4g}" if metric in floor else "-" for metric in metrics]
         lines.append([f"floor of {task}", "", "", *values, "", ""])
@@ -195,11 +220,11 @@ def mean_and_spread(values: list[float]) -> str:
 
 
 def _settings(runs: Sequence[Run]) -> list[Setting]:
-    by_fingerprint: dict[str, list[Run]] = {}
+    by_group: dict[str, list[Run]] = {}
     for run in runs:
-        by_fingerprint.setdefault(run.fingerprint, []).append(run)
+        by_group.setdefault(run.group, []).append(run)
     by_name: dict[str, list[list[Run]]] = {}
-    for members in by_fingerprint.values():
+    for members in by_group.values():
         by_name.setdefault(members[0].name, []).append(members)
     settings = []
     for groups in by_name.values():
@@ -210,8 +235,10 @@ def _settings(runs: Sequence[Run]) -> list[Setting]:
 
 def _distinguishing(settings: list[dict[str, Any]]) -> dict[str, str]:
     """The paths whose values differ, each with the shortest name that tells it from the others."""
-    paths = dict.fromkeys(path for flat in settings for path in flat)
-    differing = [path for path in paths if len({repr(flat[path]) for flat in settings if path in flat}) > 1]
+    paths = [path for path in dict.fromkeys(path for flat in settings for path in flat) if path != FOLD]
+    differing = [
+        path for path in paths if path != FOLD and len({repr(flat[path]) for flat in settings if path in flat}) > 1
+    ]
     short = [path.removesuffix(".name").rpartition(".")[2] for path in differing]
     return {path: name if short.count(name) == 1 else path for path, name in zip(differing, short, strict=True)}
 

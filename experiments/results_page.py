@@ -1,12 +1,19 @@
 """A page of results, written from runs alone: for each config what it reached, beside its floor, and the command."""
 
+import re
 import shlex
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from experiments import config as configs
-from experiments.report import Run, mean_and_spread
+from experiments import pooled_folds
+from experiments.compare import pages
+from experiments.compare.directory import CompareDirectory
+from experiments.goals import GOALS
+from experiments.losses import BETTER
+from experiments.report import FOLD, Run, folds_of, mean_and_spread, values_of_seeds
 from experiments.run_directory import write_whole
 
 BAR = "\\|"
@@ -15,54 +22,49 @@ _LOOKS = ("logging.", "seed=")
 """Overrides that do not change what a run reaches, or that the row averages over."""
 
 
-def write(runs: Sequence[Run], path: Path, command: str) -> Path:
-    """Write the page; ``command`` is what wrote it. Runs that did not end are left out."""
-    write_whole(path, markdown(runs, command))
+def write(runs: Sequence[Run], comparisons: Sequence[CompareDirectory], path: Path, command: str) -> Path:
+    """Write the page; ``command`` is what wrote it.
+
+    Runs and comparisons that did not end are left out, and so are the runs that a comparison is made of.
+    """
+    parts = [comparison.path.resolve() for comparison in comparisons]
+    alone = [run for run in runs if not any(run.directory.path.resolve().is_relative_to(part) for part in parts)]
+    ended = [comparison.read_results() for comparison in comparisons if comparison.results.exists()]
+    write_whole(path, markdown(alone, ended, command))
     return path
 
 
-def markdown(runs: Sequence[Run], command: str) -> str:
-    """The page: one row for each config (and set of overrides) and metric, mean ± standard deviation over its seeds."""
+def markdown(runs: Sequence[Run], comparisons: Sequence[Mapping[str, Any]], command: str) -> str:
+    """The page: a row for each config (and set of overrides) and metric, then the table of each comparison.
+
+    A value is the mean over seeds ± their standard deviation; where there are folds, a seed counts with their mean.
+    """
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         if run.complete:
-            groups.setdefault((run.name, run.fingerprint), []).append(run)
+            groups.setdefault((run.name, run.group), []).append(run)
     lines = [
-        ["config", "metric", "floor", "test", "seeds", "parameters", "minutes a run", "command"],
-        ["---", "---", "---:", "---:", "---:", "---:", "---:", "---"],
+        ["config", "metric", "floor", "test", "goal", "runs", "parameters", "minutes a run", "command"],
+        ["---", "---", "---:", "---:", "---", "---", "---:", "---:", "---"],
     ]
     notes: dict[str, str] = {}
     for (name, _), members in sorted(groups.items()):
-        summaries = [run.summary for run in members]
-        floor = summaries[0].get("floor", {})
-        minutes = statistics.fmean(sum(summary["seconds"].values()) for summary in summaries) / 60
-        if summaries[0].get("floor_note"):
-            notes[name] = summaries[0]["floor_note"]
-        for number, metric in enumerate(summaries[0]["test"]):
-            values = [summary["test"][metric] for summary in summaries if metric in summary["test"]]
-            first = number == 0
-            lines.append(
-                [
-                    name if first else "",
-                    metric,
-                    f"{floor[metric]:.4g}" if metric in floor else "-",
-                    mean_and_spread(values),
-                    str(len(values)) if first else "",
-                    f"{summaries[0]['parameters']:,}" if first else "",
-                    f"{minutes:.1f}" if first else "",
-                    f"`{_command(members[0])}`" if first else "",
-                ]
-            )
+        lines += _lines(name, members)
+        if note := members[0].summary.get("floor_note"):
+            notes[name] = note
     return "\n".join(
         [
             "# Results",
             "",
             f"Written by `{command}` from the runs themselves; nothing here is typed. Test split, mean ± standard",
-            "deviation over seeds; floors are baselines without recurrence on the same split. Minutes are wall time of",
-            "one run, compilation included, on a machine of two cores that was busy with other runs.",
+            "deviation over seeds; where a command has a fold F, a seed counts with its mean over folds. Floors are",
+            "baselines without recurrence on the same split. Minutes are wall time of one run, compilation included,",
+            "on one or two cores of a machine that was busy with other runs: an upper bound.",
             "",
             *(_row(line) for line in lines),
             "",
+            *_patients(runs),
+            *_comparisons(comparisons),
             "## Floors",
             "",
             *(f"- {name}: {note}" for name, note in notes.items()),
@@ -71,12 +73,90 @@ def markdown(runs: Sequence[Run], command: str) -> str:
     )
 
 
+def _lines(name: str, members: Sequence[Run]) -> list[list[str]]:
+    """The rows of one config, one a metric; ``members`` differ in seeds and folds."""
+    summaries = [run.summary for run in members]
+    seconds = statistics.fmean(sum(summary["seconds"].values()) for summary in summaries)
+    lines = []
+    for number, metric in enumerate(summaries[0]["test"]):
+        values = values_of_seeds(members, "test", metric)
+        floors = values_of_seeds(members, "floor", metric)
+        floor = statistics.fmean(floors) if floors else None
+        first = number == 0
+        lines.append(
+            [
+                name if first else "",
+                metric,
+                "-" if floor is None else f"{floor:.4g}",
+                mean_and_spread(values),
+                _verdict(name, metric, statistics.fmean(values), floor),
+                _count(members) if first else "",
+                f"{summaries[0]['parameters']:,}" if first else "",
+                f"{seconds / 60:.1f}" if first else "",
+                f"`{_command(members)}`" if first else "",
+            ]
+        )
+    return lines
+
+
+def _verdict(name: str, metric: str, value: float, floor: float | None) -> str:
+    """Whether the goal of a config is reached; without one, whether its floor is beaten."""
+    higher = BETTER[metric] == "higher"
+    goal = GOALS.get(name)
+    if goal and goal.metric == metric and not (goal.of_floor and floor is None):
+        wanted = goal.value * floor if goal.of_floor and floor is not None else goal.value
+        reached = value >= wanted if higher else value <= wanted
+        return f"{'≥' if higher else '≤'} {wanted:.4g}: {'reached' if reached else '**missed**'}"
+    if floor is None:
+        return ""
+    return "beats the floor" if (value > floor if higher else value < floor) else "**does not beat the floor**"
+
+
+def _count(members: Sequence[Run]) -> str:
+    """How many seeds, and folds where there are several; runs that are there twice over show in the product."""
+    seeds, folds = len({run.summary["seed"] for run in members}), folds_of(members)
+    text = f"{seeds} seed{'s' * (seeds > 1)}"
+    if len(folds) < 2:
+        return text
+    whole = len(members) == seeds * len(folds)
+    return f"{text} of {len(folds)} folds" if whole else f"{len(members)} of {seeds} x {len(folds)} folds"
+
+
+def _patients(runs: Sequence[Run]) -> list[str]:
+    """The folds of the patients task pooled, if there are such runs."""
+    if not any(run.complete and run.settings["task.name"] == "patients" for run in runs):
+        return []
+    pooled = pooled_folds.pool(runs)
+    return [
+        "## patients, folds pooled",
+        "",
+        f"{len(pooled.events)} patients, each tested once a seed, {int(pooled.events.sum())} with the event. Intervals",
+        "of AUROC after DeLong et al. 1988, those of differences by a paired bootstrap over patients.",
+        "",
+        *(
+            line
+            for headings, *rows in pooled_folds.tables(pooled)
+            for line in (_row(headings), _row(["---", *["---:"] * (len(headings) - 1)]), *map(_row, rows), "")
+        ),
+    ]
+
+
+def _comparisons(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A section for each, its headings below that of this page."""
+    return [
+        line
+        for results in sorted(comparisons, key=lambda one: one["config"])
+        for line in (f"## {results['config']}", "", pages.markdown(dict(results)))
+    ]
+
+
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |"
 
 
-def _command(run: Run) -> str:
-    """The command of the run, without what names a seed or a place."""
+def _command(members: Sequence[Run]) -> str:
+    """The command of the runs, without what names a seed or a place; F stands for the fold if there are several."""
+    run = members[0]
     words = shlex.split(run.directory.command.read_text(encoding="utf-8")) if run.directory.command.exists() else []
     kept: list[str] = []
     skip = False
@@ -85,6 +165,8 @@ def _command(run: Run) -> str:
             skip = False
         elif word == "--run-dir":
             skip = True
-        else:
+        elif len(folds_of(members)) < 2 or not re.match(rf"{FOLD}=", word):
             kept.append(word)
+    if kept and len(folds_of(members)) > 1:
+        kept.append(f"{FOLD}=F")
     return shlex.join(kept) or f"(config {configs.fingerprint(run.directory.read_config())})"

@@ -7,9 +7,6 @@ refuse into lines for a user; a validator's ValueError is shown behind the path 
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -18,6 +15,7 @@ from pydantic import (
 )
 from pydantic import ValidationInfo as Info
 
+from experiments.cell_configs import Block, CellConfig, ConvGRUCellConfig, GRUCellConfig
 from experiments.tasks import TaskConfig
 
 # Far above what anybody runs; above them only a slip of the finger, which would end in a failed allocation.
@@ -40,74 +38,7 @@ def _features(value: Any) -> int | tuple[int, ...]:
     return tuple(widths) if isinstance(value, list | tuple) else value
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, str):
-        return {"name": value}
-    return {"name": "gru"} | value if isinstance(value, dict) else value
-
-
 Features = Annotated[int | tuple[int, ...], PlainValidator(_features), PlainSerializer(lambda value: value)]
-
-
-class Block(BaseModel):
-    """What every block of a config keeps to: it is immutable, and knows all its keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class _GatedCell(Block):
-    """A cell whose memory span can be set, by the bias of its gate or by chrono initialisation."""
-
-    @field_validator("chrono_span", check_fields=False)
-    @classmethod
-    def _one_way_to_set_the_bias(cls, span: float | None, info: Info) -> float | None:
-        biases = [key for key in ("update_bias", "forget_bias") if info.data.get(key)]
-        if span is not None and biases:
-            raise ValueError(f"chrono initialisation sets the bias that {biases[0]} sets; give one of the two")
-        return span
-
-
-ChronoSpan = Annotated[float, Field(gt=2)]
-
-
-class GRUCellConfig(_GatedCell):
-    """The GRU, in any of its four published forms."""
-
-    name: Literal["gru"]
-    reset_after: bool = True
-    update_gate: Literal["keep", "write"] = "keep"
-    update_bias: float = 0.0
-    chrono_span: ChronoSpan | None = None
-
-
-class LSTMCellConfig(_GatedCell):
-    """The long short-term memory."""
-
-    name: Literal["lstm"]
-    forget_bias: float = 0.0
-    chrono_span: ChronoSpan | None = None
-
-
-class RNNCellConfig(Block):
-    """Elman's network: one tanh, no gates."""
-
-    name: Literal["rnn"]
-
-
-class MinGRUCellConfig(_GatedCell):
-    """The minimal GRU: its gate and candidate do not see the state."""
-
-    name: Literal["min_gru"]
-    update_gate: Literal["keep", "write"] = "write"
-    update_bias: float = 0.0
-    chrono_span: ChronoSpan | None = None
-
-
-CellConfig = Annotated[
-    GRUCellConfig | LSTMCellConfig | RNNCellConfig | MinGRUCellConfig,
-    Field(discriminator="name"),
-    BeforeValidator(_cell),
-]
 
 
 class ModelConfig(Block):
@@ -123,6 +54,8 @@ class ModelConfig(Block):
     dropout_rate: Fraction = 0.0
     input_features: Width | None = None
     readout: Literal["last", "mean", "attention", "every"] | None = None
+    members: Annotated[int, Field(gt=0, le=64)] = 1
+    """How many such models learn side by side, each from its own part of every batch; their answers are averaged."""
     attention: Literal["additive", "dot_product"] | None = None
     """Of an encoder-decoder; None: additive."""
     beam_size: Annotated[int, Field(gt=0, le=2**10)] | None = None
@@ -217,6 +150,8 @@ class Config(Block):
     @model_validator(mode="after")
     def _the_model_suits_the_task(self) -> Self:
         readout, task = self.model.readout, self.task
+        self._the_cell_reads_the_inputs()
+        self._decays_where_values_are_missing()
         if task.translates:
             return self._suits_an_encoder_decoder()
         for key in ("attention", "beam_size", "length_penalty"):
@@ -231,10 +166,64 @@ class Config(Block):
                 f"model.readout: task {task.name} asks for {asks}: expected {', '.join(expected[:-1])}"
                 f"{' or ' if expected[:-1] else ''}{expected[-1]}, got {readout}"
             )
+        if task.token_width is not None and self.model.input_features != task.token_width:
+            width = "null" if self.model.input_features is None else self.model.input_features
+            raise ValueError(
+                f"model.input_features: expected {task.token_width}, the width of the vectors that task {task.name} "
+                f"starts from, got {width}"
+            )
         if self.model.bidirectional and task.predicts_inputs:
             raise ValueError(
                 f"model.bidirectional: task {task.name} predicts its own later inputs, which a backward layer would "
                 "read; set it to false"
+            )
+        return self
+
+    def _the_cell_reads_the_inputs(self) -> None:
+        shape, cell = self.task.frame_shape, self.model.cell
+        if not isinstance(cell, ConvGRUCellConfig):
+            return
+        if shape is None:
+            raise ValueError(
+                f"model.cell: conv_gru reads frames, and task {self.task.name} has none; expected gru, lstm, min_gru "
+                "or rnn"
+            )
+        for key, size in {"patch_size": cell.patch_size, "pool_size": cell.pool_size}.items():
+            if any(side % size for side in shape):
+                what = "of the frames" if key == "patch_size" else "in patches"
+                sides = " x ".join(map(str, shape))
+                raise ValueError(f"model.cell.{key}: expected a divisor of both sides {what}, {sides}, got {size}")
+            shape = tuple(side // size for side in shape)
+        if cell.pool_size > 1 and (self.task.per_step or self.model.input_features is None):
+            needs = "gives no frames back" if self.task.per_step else "is behind the input layer: set input_features"
+            raise ValueError(f"model.cell.pool_size: a pool {needs}; expected 1, got {cell.pool_size}")
+
+    def _decays_where_values_are_missing(self) -> None:
+        cell, measured = self.model.cell.name, self.task.measured
+        if measured != (cell == "gru_d"):
+            name, read = self.task.name, "gru_d reads values with masks and gaps"
+            choice = (
+                f"only {read}, which is what task.missing=decay asks for; set model.cell to it or task.missing to mean"
+                if measured
+                else f"{read}, which task {name} {'gives with task.missing=decay' if name == 'patients' else 'lacks'}"
+            )
+            raise ValueError(f"model.cell: {choice}; got {cell}")
+        for key in ("num_layers", "input_features") if measured else ():
+            if getattr(self.model, key) not in (None, 1) or len(self.model.widths) > 1:
+                raise ValueError(f"model.{key}: a gru_d reads the values themselves, in one layer; leave it out")
+
+    @model_validator(mode="after")
+    def _members_share_the_batches(self) -> Self:
+        members, task, batch_size = self.model.members, self.task, self.training.batch_size
+        if members > 1 and (task.per_step or task.frame_shape is not None):
+            raise ValueError(
+                f"model.members: expected 1, since task {task.name} asks for more than one answer to a sequence of "
+                f"tokens or vectors, got {members}"
+            )
+        if batch_size % members:
+            raise ValueError(
+                f"training.batch_size: expected a multiple of model.members ({members}), which share each batch, got "
+                f"{batch_size}"
             )
         return self
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainSerializer, PlainValidator, field_validator
 
 from experiments.bench import registry
-from experiments.schema import Block
+from experiments.cell_configs import Block
 
 Mode = Literal["forward", "training"]
 Option = Literal["plain", "lengths", "resets", "both"]

@@ -4,6 +4,7 @@ config.yaml  command.txt  <cell>-<match>/<seed>/ (each a run's directory)  compa
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +82,14 @@ def is_comparison(path: Path) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     return any(line.startswith("compare:") for line in lines)
+
+
+def find_comparisons(paths: Sequence[Path]) -> list[CompareDirectory]:
+    """All comparisons at or below ``paths``, in order of their paths."""
+    found = {
+        file.parent.resolve(): CompareDirectory(file.parent)
+        for path in paths
+        for file in sorted(path.rglob("config.yaml"))
+        if is_comparison(file.parent)
+    }
+    return list(found.values())

@@ -4,7 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from experiments.schema import Block, CellConfig, Config
+from experiments.cell_configs import Block, CellConfig
+from experiments.schema import Config
 
 Match = Literal["width", "parameters"]
 

@@ -77,6 +77,11 @@ def _matched(config: CompareConfig, number: int, wanted: int, parameters: Callab
             f"compare.match: {config.compare.cells[number].name} has more than {wanted} parameters even with one unit; "
             "make model.features larger"
         )
+    if size(high) < wanted:
+        raise UserError(
+            f"compare.match: {config.compare.cells[number].name} has fewer than {wanted} parameters even with {high} "
+            "units in a layer; give the cells wider inputs with model.input_features, or compare at equal width"
+        )
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if size(middle) <= wanted else (low, middle)

@@ -17,11 +17,18 @@ from experiments.tasks import (
     digits_mnist,
     forecast,
     music,
+    patients,
     pronunciation,
     robot_dynamics,
+    sentiment,
     speech_digits,
     speech_vowels,
+    summarise,
+    translation,
+    video,
 )
+from experiments.tasks.frames import Forecast, Frames
+from experiments.tasks.measurements import Measured, Measurements
 from experiments.tasks.sequences import Sentences, SourceAndTarget, Translation
 from experiments.tasks.task import Assessment, Batch, Quantiles, Task, TaskBlock, Tokens, Vectors
 
@@ -35,7 +42,12 @@ TaskConfig = Annotated[
     | speech_vowels.SpeechVowelsConfig
     | digits_mnist.DigitsMnistConfig
     | music.MusicConfig
+    | patients.PatientsConfig
     | pronunciation.PronunciationConfig
+    | sentiment.SentimentConfig
+    | summarise.SummariseConfig
+    | translation.TranslationConfig
+    | video.VideoConfig
     | forecast.ForecastConfig
     | robot_dynamics.RobotDynamicsConfig,
     Field(discriminator="name"),
@@ -52,7 +64,12 @@ _MODULES: dict[type[TaskBlock], ModuleType] = {
     speech_vowels.SpeechVowelsConfig: speech_vowels,
     digits_mnist.DigitsMnistConfig: digits_mnist,
     music.MusicConfig: music,
+    patients.PatientsConfig: patients,
     pronunciation.PronunciationConfig: pronunciation,
+    sentiment.SentimentConfig: sentiment,
+    summarise.SummariseConfig: summarise,
+    translation.TranslationConfig: translation,
+    video.VideoConfig: video,
     forecast.ForecastConfig: forecast,
     robot_dynamics.RobotDynamicsConfig: robot_dynamics,
 }
@@ -60,6 +77,10 @@ _MODULES: dict[type[TaskBlock], ModuleType] = {
 __all__ = [
     "Assessment",
     "Batch",
+    "Forecast",
+    "Frames",
+    "Measured",
+    "Measurements",
     "Quantiles",
     "Sentences",
     "SourceAndTarget",

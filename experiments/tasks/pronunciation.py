@@ -9,8 +9,10 @@ import numpy as np
 from pydantic import Field
 
 from experiments.errors import UserError
+from experiments.tasks import sentence_rows
+from experiments.tasks.edit_distance import edit_distance
 from experiments.tasks.packages import find, sha256
-from experiments.tasks.sequences import Sentences, SourceAndTarget, Translation
+from experiments.tasks.sequences import Sentences, Translation
 from experiments.tasks.task import Assessment, Batch, Task, TaskBlock, stored
 
 LETTERS = "'abcdefghijklmnopqrstuvwxyz"
@@ -120,16 +122,6 @@ def split(words: Sequence[str]) -> dict[str, list[str]]:
     return {part: [words[place] for place in places] for part, places in parts.items()}
 
 
-def edit_distance(this: Sequence[Any], that: Sequence[Any]) -> int:
-    """Fewest insertions, deletions and substitutions from one to the other (Levenshtein 1966)."""
-    row = list(range(len(that) + 1))
-    for i, a in enumerate(this, start=1):
-        diagonal, row[0] = row[0], i
-        for j, b in enumerate(that, start=1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (a != b))
-    return row[-1]
-
-
 def nearest(found: Phones, variants: Iterable[Phones]) -> tuple[int, Phones]:
     """The variant that is fewest edits away, and how many."""
     return min(((edit_distance(found, variant), variant) for variant in variants), key=lambda pair: pair[0])
@@ -138,16 +130,8 @@ def nearest(found: Phones, variants: Iterable[Phones]) -> tuple[int, Phones]:
 def _rows(pairs: Sequence[tuple[str, Phones]], phones: Sequence[str]) -> Batch:
     letter = {sign: place for place, sign in enumerate(LETTERS)}
     token = {phone: place for place, phone in enumerate(phones, start=1)}
-    source = np.zeros((len(pairs), max(len(word) for word, _ in pairs)), np.int32)
-    targets = np.full((len(pairs), max(len(variant) for _, variant in pairs) + 1), END, np.int32)
-    for row, (word, variant) in enumerate(pairs):
-        source[row, : len(word)] = [letter[sign] for sign in word]
-        targets[row, : len(variant)] = [token[phone] for phone in variant]
-    lengths = np.array([len(word) for word, _ in pairs], np.int32)
-    ends = np.array([len(variant) for _, variant in pairs])
-    target_in = np.concatenate([np.full((len(pairs), 1), END, np.int32), targets[:, :-1]], axis=1)
-    weights = (np.arange(targets.shape[1]) <= ends[:, None]).astype(np.float32)
-    return Batch(SourceAndTarget(source, target_in), targets, weights, lengths)
+    tokens = [([letter[sign] for sign in word], [token[phone] for phone in variant]) for word, variant in pairs]
+    return sentence_rows.rows(tokens, start=END, end=END)
 
 
 def _assess(
@@ -156,18 +140,16 @@ def _assess(
     """Phone and word error rate, a word being right if it is any of its variants."""
     edits = length = wrong = count = 0
     panels: dict[str, dict[str, Any]] = {}
-    for batch, translation in pairs:
-        for row in np.flatnonzero(batch.weights[:, 0]):
-            word = "".join(LETTERS[letter] for letter in batch.inputs.source[row, : batch.seq_lengths[row]])
-            tokens = translation.tokens[row, : translation.lengths[row]]
-            found = tuple(phones[token - 1] for token in tokens if token != END)
-            distance, variant = nearest(found, words[word])
-            edits, length = edits + distance, length + len(variant)
-            wrong, count = wrong + (distance > 0), count + 1
-            if word in _SHOWN or len(panels) < _PANELS:
-                weights = translation.weights[row, : len(tokens), : len(word)]
-                names = [phones[token - 1] if token != END else "end" for token in tokens]
-                panels[word] = {"rows": names, "columns": list(word), "weights": np.round(weights, 4).tolist()}
+    rows = (row for batch, translation in pairs for row in sentence_rows.found(batch, translation, end=END))
+    for row in rows:
+        word = "".join(LETTERS[letter] for letter in row.source)
+        found = tuple(phones[token - 1] for token in row.found)
+        distance, variant = nearest(found, words[word])
+        edits, length = edits + distance, length + len(variant)
+        wrong, count = wrong + (distance > 0), count + 1
+        if word in _SHOWN or len(panels) < _PANELS:
+            names = [*found, "end"][: len(row.weights)]
+            panels[word] = {"rows": names, "columns": list(word), "weights": np.round(row.weights, 4).tolist()}
     shown = sorted(panels, key=lambda word: _SHOWN.index(word) if word in _SHOWN else len(_SHOWN))[:_PANELS]
     return Assessment(
         {"phone_error_rate": edits / length, "word_error_rate": wrong / count},

@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from experiments.tasks.frames import Frames
+from experiments.tasks.measurements import Measured
 from experiments.tasks.sequences import Sentences
 
 
@@ -24,10 +26,19 @@ class Batch(NamedTuple):
     """(B,) int32: row ``b`` is ``inputs[b, :seq_lengths[b]]``; None = every row is whole."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Start:
+    """Vectors (vocabulary, width) that the model's vectors of tokens start from, float32; compared by identity."""
+
+    vectors: np.ndarray
+
+
 class Tokens(NamedTuple):
     """Inputs are integers below ``vocabulary``."""
 
     vocabulary: int
+    start: Start | None = None
+    """None: from random vectors."""
 
 
 class Vectors(NamedTuple):
@@ -59,7 +70,7 @@ class Task:
     """Data, loss and metrics of one task, loaded and ready."""
 
     name: str
-    inputs: Tokens | Vectors | Sentences
+    inputs: Tokens | Vectors | Sentences | Frames | Measured
     outputs: int
     """Width of the read-out: the number of classes, or of regression targets."""
     per_step: bool
@@ -97,8 +108,20 @@ class TaskBlock(BaseModel):
     """True: the targets are later inputs, so that a model reading backwards would read the answers."""
     translates: ClassVar[bool] = False
     """True: inputs are `Sentences`, and the model an encoder-decoder."""
+    frame_shape: ClassVar[tuple[int, int] | None] = None
+    """Height and width in pixels where inputs are `Frames`; None: they are something else."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @property
+    def token_width(self) -> int | None:
+        """The width of the vectors that tokens start from, which the model's input layer has to have; None: any."""
+        return None
+
+    @property
+    def measured(self) -> bool:
+        """True: inputs are `Measurements`, which the cell gru_d alone reads."""
+        return False
 
 
 # The last word of the seed of a training batch, so that it never meets that of a held-out split.

@@ -6,12 +6,23 @@ from experiments import config as configs
 from experiments.run_directory import RunDirectory
 
 
-def write_run(path, *, settings=(), name="copying", seed=0, test=None, validation=(0.5, 0.75), seconds=2.0, **summary):
-    """A run of the copy task that trained 20 steps, complete if ``test`` (its accuracy) is given."""
+def write_run(
+    path,
+    *,
+    task="{name: copy}",
+    settings=(),
+    name="copying",
+    seed=0,
+    test=None,
+    validation=(0.5, 0.75),
+    seconds=2.0,
+    **summary,
+):
+    """A run of the task that trained 20 steps, complete if ``test`` (its accuracy) is given."""
     directory = RunDirectory(path)
     path.mkdir(parents=True)
     source = path / "source.yaml"
-    source.write_text("task: {name: copy}\ntraining: {steps: 20}\n")
+    source.write_text(f"task: {task}\ntraining: {{steps: 20}}\n")
     directory.create(configs.load(source, [*settings, f"seed={seed}"]), "command")
     source.unlink()
     rows = []

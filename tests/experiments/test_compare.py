@@ -134,6 +134,7 @@ def test_plot_and_report_know_a_comparison(compared, capsys):
         (["compare.cells=[gru]"], r"compare\.cells"),
         (["compare.seeds=[1,1]"], r"compare\.seeds: expected each one once"),
         (["compare.match=[size]"], r"compare\.match"),
+        (["compare.cells=[gru,min_gru]", "model.features=99"], r"compare\.match: min_gru has fewer .* 792 units"),
         (["compare.gradient_flow.stepz=3"], r"compare\.gradient_flow\.stepz: unknown key.*steps"),
     ],
 )

@@ -118,9 +118,13 @@ def test_configs_are_immutable(tmp_path):
         ("model.readout=first", 'model.readout: expected one of last, mean, attention, every or null, got "first"'),
         (
             "model.cell=grru",
-            'model.cell.name: expected one of gru, lstm, min_gru, rnn, got "grru"; did you mean "gru"?',
+            'model.cell.name: expected one of conv_gru, gru, gru_d, lstm, min_gru, rnn, got "grru"; did '
+            'you mean "gru"?',
         ),
-        ("model.cell=[1]", "model.cell: expected a mapping whose name is one of gru, lstm, min_gru, rnn, got [1]"),
+        (
+            "model.cell=[1]",
+            "model.cell: expected a mapping whose name is one of conv_gru, gru, gru_d, lstm, min_gru, rnn, got [1]",
+        ),
         (
             "model.cell.update_gat=keep",
             'model.cell.update_gat: unknown key; did you mean "update_gate"? known here: name',

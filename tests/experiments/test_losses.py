@@ -96,6 +96,7 @@ def test_every_metric_says_which_way_is_better():
     assert {name for name, way in losses.BETTER.items() if way == "higher"} == {
         "accuracy",
         "auroc",
+        "digit_accuracy",
         "exact_match",
         "r2",
         "rouge_l",

@@ -1,8 +1,15 @@
 """The page of results, from runs written by hand."""
 
+import json
 import statistics
+from pathlib import Path
+
+import pytest
 
 from experiments import cli
+from experiments.compare.directory import find_comparisons
+from experiments.goals import GOALS
+from experiments.losses import BETTER
 from tests.experiments.runs import write_run
 
 
@@ -22,8 +29,75 @@ def test_a_row_for_each_config_with_its_seeds_floor_and_command(tmp_path, capsys
     spread = statistics.stdev([0.5, 0.75])
     assert rows[1:] == [
         rows[1],
-        f"| copying | accuracy | 0.125 | 0.625 ± {spread:.2g} | 2 | 1,234 | 1.0 "
+        f"| copying | accuracy | 0.125 | 0.625 ± {spread:.2g} | beats the floor | 2 seeds | 1,234 | 1.0 "
         "| `python -m experiments train configs/copying.yaml task.delay=9` |",
     ]
-    assert rows[1].startswith("| a\\|b | accuracy | 0.125 | 0.25 | 1 | 1,234 | 0.1 | `(config ")
+    assert rows[1].startswith("| a\\|b | accuracy | 0.125 | 0.25 | beats the floor | 1 seed | 1,234 | 0.1 | `(config ")
     assert "- copying: chance" in page.read_text()
+
+
+def page_of(folder):
+    page = folder / "page.md"
+    assert cli.main(["report", str(folder / "runs"), "--page", str(page)]) == 0
+    return page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "reached", "verdict"),
+    [
+        ("speech_vowels", 0.98, "≥ 0.98: reached"),
+        ("speech_vowels", 0.9799, "≥ 0.98: **missed**"),
+        ("video_digits", 0.9, "≥ 0.9: reached"),
+        ("copying", 0.125, "**does not beat the floor**"),
+    ],
+)
+def test_goals_and_floors_that_are_missed_are_said_to_be(name, reached, verdict, tmp_path):
+    write_run(tmp_path / "runs" / "0", name=name, test=reached)
+    assert f"| {verdict} | 1 seed |" in page_of(tmp_path)
+
+
+@pytest.mark.parametrize(("error", "verdict"), [(0.05, "≤ 0.06: reached"), (0.07, "≤ 0.06: **missed**")])
+def test_a_goal_may_be_a_share_of_the_floor(error, verdict, tmp_path):
+    run = write_run(tmp_path / "runs" / "0", name="video", test=0.0)
+    summary = json.loads(run.summary.read_text())
+    run.summary.write_text(json.dumps(summary | {"test": {"mse": error}, "floor": {"mse": 0.12}}))
+    assert f"| video | mse | 0.12 | {error} | {verdict} |" in page_of(tmp_path)
+
+
+def test_every_goal_is_that_of_a_config_and_of_a_metric():
+    configs = {path.stem for path in (Path(__file__).parents[2] / "configs").glob("*.yaml")}
+    assert set(GOALS) <= configs
+    assert {goal.metric for goal in GOALS.values()} <= set(BETTER)
+
+
+def test_a_seed_counts_with_the_mean_over_its_folds(tmp_path):
+    for seed, fold, accuracy in ((0, 1, 0.5), (0, 2, 0.75), (1, 1, 0.25), (1, 2, 0.75)):
+        task = f"{{name: activity, fold: {fold}}}"
+        run = write_run(tmp_path / "runs" / f"{seed}{fold}", task=task, seed=seed, test=accuracy, seconds=59.0)
+        run.command.write_text(f"python -m experiments train configs/copying.yaml task.fold={fold} seed={seed}\n")
+    spread = statistics.stdev([0.625, 0.5])
+    assert (
+        f"| copying | accuracy | 0.125 | 0.5625 ± {spread:.2g} | beats the floor | 2 seeds of 2 folds | 1,234 | 1.0 "
+        "| `python -m experiments train configs/copying.yaml task.fold=F` |"
+    ) in page_of(tmp_path)
+
+
+def test_the_runs_of_a_comparison_stand_in_its_table_alone(tmp_path):
+    folder = tmp_path / "runs" / "compared"
+    write_run(folder / "gru-width" / "0", name="compare_copy", test=0.5)
+    write_run(tmp_path / "runs" / "alone", test=0.5)
+    (folder / "config.yaml").write_text("compare:\n  cells: [gru, rnn]\n")
+    assert [one.path for one in find_comparisons([tmp_path / "runs"])] == [folder]
+    assert "compare_copy" not in page_of(tmp_path)
+    variant = {"cell": "gru", "widths": [8], "parameters": 9, "test": [{"accuracy": 0.5}], "floor": {}, "diverged": 0}
+    results = {
+        "config": "compare_copy",
+        "command": "python -m experiments compare configs/compare_copy.yaml",
+        "metric": "accuracy",
+        "variants": {"gru-width": variant | {"milliseconds": 1.0, "mebibytes": 2.0}},
+    }
+    (folder / "comparison.json").write_text(json.dumps(results))
+    text = page_of(tmp_path)
+    assert "## compare_copy\n" in text
+    assert "| gru, equal width | 8 | 9 | 0.5 | 1 | 2 |" in text
+    assert text.count("| copying |") == 1

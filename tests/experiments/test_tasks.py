@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from experiments import losses, tasks
-from experiments.tasks import Batch, TaskConfig, Tokens
+from experiments.tasks import Batch, Frames, TaskConfig, Tokens
 from experiments.tasks.task import cut
 
 CONFIGS = {
@@ -16,6 +16,8 @@ CONFIGS = {
     "adding": {"name": "adding", "length": 12, "validation_rows": 30, "test_rows": 50},
     "digits": {"name": "digits", "steps": 8, "augmentation": {"shift": 1, "rotation": 10, "noise": 0.1}},
     "chars": {"name": "chars", "window": 20},
+    "video": {"name": "video", "side": 12, "steps": 6, "validation_rows": 30, "test_rows": 50},
+    "video_digits": {"name": "video", "target": "digits", "side": 12, "steps": 6, "validation_rows": 30},
 }
 every_task = pytest.mark.parametrize("name", CONFIGS)
 
@@ -49,6 +51,9 @@ def test_shapes_and_types_fit_the_task(built, name):
             assert batch.inputs.ndim == 2
             assert batch.inputs.dtype == np.int32
             assert 0 <= batch.inputs.min() <= batch.inputs.max() < task.inputs.vocabulary
+        elif isinstance(task.inputs, Frames):
+            assert batch.inputs.shape[2:] == task.inputs[:3]
+            assert batch.inputs.dtype == np.float32
         else:
             assert batch.inputs.shape[2] == task.inputs.features
             assert batch.inputs.dtype == np.float32
@@ -91,7 +96,7 @@ def test_validation_and_test_differ(built, name):
 def test_metrics_and_floors_are_known_names(built, name):
     task = built[name]
     assert set(task.metrics) <= set(losses.BETTER)
-    assert set(task.floor) <= set(task.metrics)
+    assert set(task.floor) <= set(losses.BETTER)
     assert task.metrics[0] in task.floor
     assert task.floor_note
 

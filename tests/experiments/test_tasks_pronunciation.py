@@ -1,6 +1,5 @@
 """CMUdict as a task: what is read, how it is split and laid out, and the error rates against hand-made ones."""
 
-import functools
 import importlib.util
 import re
 
@@ -9,7 +8,7 @@ import pytest
 
 from experiments.errors import UserError
 from experiments.tasks import pronunciation
-from experiments.tasks.pronunciation import LETTERS, PronunciationConfig, build, edit_distance, nearest, read, split
+from experiments.tasks.pronunciation import LETTERS, PronunciationConfig, build, nearest, read, split
 from experiments.tasks.sequences import Translation
 
 TEXT = """\
@@ -47,19 +46,6 @@ def test_words_are_split_once_and_for_all():
     assert {part: len(there) for part, there in parts.items()} == {"test": 50, "validation": 20, "train": 930}
     assert sorted(parts["train"] + parts["validation"] + parts["test"]) == sorted(words)
     assert split(words) == parts
-
-
-def test_edit_distance_is_the_shortest_path():
-    @functools.cache
-    def shortest(a, b):
-        if not a or not b:
-            return len(a) + len(b)
-        return min(shortest(a[1:], b) + 1, shortest(a, b[1:]) + 1, shortest(a[1:], b[1:]) + (a[0] != b[0]))
-
-    rng = np.random.default_rng(0)
-    for _ in range(200):
-        a, b = (tuple(rng.integers(3, size=rng.integers(7)).tolist()) for _ in range(2))
-        assert edit_distance(a, b) == shortest(a, b)
 
 
 def test_the_nearest_variant_counts():

@@ -1,0 +1,141 @@
+"""The folds of the patients task pooled: every patient was tested once, so all of them are compared at once.
+
+    python -m experiments.pooled_folds RUN...
+
+RUN are run directories, or directories of them. Runs that differ only in seed and fold are one line: a patient's risk
+is the mean, over the seeds, of the risks that the runs in whose test split the patient lies gave. AUROC comes with its
+95 % interval (DeLong et al. 1988). Differences between two lines have an interval from a paired bootstrap: patients,
+those with the event and those without apart, are drawn 2000 times with replacement, the same ones for both lines. It
+tells how much depends on which patients there were, not how much on seeds or on how the folds were drawn.
+"""
+
+import itertools
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from experiments.errors import UserError
+from experiments.report import Run, read
+from experiments.run_directory import find_runs
+from experiments.tasks import risk_scores
+
+DRAWS = 2000
+_FREE = ("task.fold", "seed")
+
+
+class Pooled(NamedTuple):
+    """The patients of all folds, by their number."""
+
+    events: np.ndarray
+    """(patients,) 0 or 1."""
+    risks: dict[str, np.ndarray]
+    """(patients,) of each line: the configs, and the floors that their runs name."""
+
+
+def pool(runs: Sequence[Run]) -> Pooled:
+    """Put the folds together; UserError where runs do not add up to every patient once a seed."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.complete and run.settings["task.name"] == "patients":
+            settings = {path: value for path, value in run.settings.items() if path not in _FREE}
+            groups.setdefault(f"{run.name} {json.dumps(settings, sort_keys=True)}", []).append(run)
+    if not groups:
+        raise UserError("RUN: expected complete runs of the task patients, found none there; train some first")
+    names = [key.partition(" ")[0] for key in groups]
+    lines: dict[str, dict[int, float]] = {}
+    events: dict[int, int] = {}
+    for number, (name, members) in enumerate(zip(names, groups.values(), strict=True)):
+        label = name if names.count(name) == 1 else f"{name} ({names[:number].count(name) + 1})"
+        for key, risks in _of_group(label, members, events).items():
+            lines.setdefault(key, risks)
+    patients = sorted(events)
+    for name, risks in lines.items():
+        if sorted(risks) != patients:
+            raise UserError(f"{name}: tests {len(risks)} of {len(patients)} patients; train it on every task.fold")
+    return Pooled(
+        np.array([events[patient] for patient in patients]),
+        {name: np.array([risks[patient] for patient in patients]) for name, risks in lines.items()},
+    )
+
+
+def differences(pooled: Pooled, one: str, other: str) -> Mapping[str, tuple[float, float, float]]:
+    """By metric: the score of ``one`` minus that of ``other``, and the ends of its 95 % interval."""
+    rng = np.random.default_rng(0)
+    with_event, without = np.flatnonzero(pooled.events == 1), np.flatnonzero(pooled.events == 0)
+    draws = [np.concatenate([rng.choice(rows, len(rows)) for rows in (with_event, without)]) for _ in range(DRAWS)]
+    found = {}
+    for metric, score in {"auroc": risk_scores.auroc, "brier": risk_scores.brier}.items():
+
+        def difference(rows: np.ndarray, score=score) -> float:
+            events = pooled.events[rows]
+            return score(pooled.risks[one][rows], events) - score(pooled.risks[other][rows], events)
+
+        low, high = np.quantile([difference(rows) for rows in draws], [0.025, 0.975])
+        found[metric] = (difference(np.arange(len(pooled.events))), float(low), float(high))
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print both tables."""
+    paths = [Path(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
+    try:
+        pooled = pool([read(directory) for directory in find_runs(paths)])
+    except UserError as error:
+        for message in error.messages:
+            print(message, file=sys.stderr)
+        return error.exit_code
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console.print(f"{len(pooled.events)} patients, {int(pooled.events.sum())} with the event\n")
+    for headings, *rows in tables(pooled):
+        table = Table(*headings, box=None, header_style="bold")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table, "")
+    return 0
+
+
+def _of_group(label: str, members: Sequence[Run], events: dict[int, int]) -> dict[str, dict[int, float]]:
+    """Risks by line and patient of the runs of one config; their outcomes go into ``events``."""
+    found: dict[str, dict[int, list[float]]] = {}
+    seen: set[tuple[int, int]] = set()
+    for run in members:
+        cell = (run.summary["seed"], run.settings["task.fold"])
+        if cell in seen:
+            raise UserError(f"{run.directory}: seed {cell[0]} of fold {cell[1]} is there twice; name it once")
+        seen.add(cell)
+        cases = json.loads(run.directory.pictures.read_text(encoding="utf-8"))["reliability"]["cases"]
+        events |= dict(zip(cases["number"], cases["event"], strict=True))
+        for name, risks in cases.items():
+            if name not in ("number", "event"):
+                line = found.setdefault(label if name == "risk" else name, {})
+                for number, risk in zip(cases["number"], risks, strict=True):
+                    line.setdefault(number, []).append(risk)
+    return {name: {number: float(np.mean(risks)) for number, risks in line.items()} for name, line in found.items()}
+
+
+def tables(pooled: Pooled) -> list[list[list[str]]]:
+    """The scores of each line, and the differences between them; of each table the headings first."""
+    scores = [["line", "AUROC", "95 % interval", "Brier"]]
+    for name, risks in pooled.risks.items():
+        low, high = risk_scores.interval(risks, pooled.events)
+        area, brier = risk_scores.auroc(risks, pooled.events), risk_scores.brier(risks, pooled.events)
+        scores.append([name, f"{area:.4f}", f"{low:.4f} to {high:.4f}", f"{brier:.4f}"])
+    compared = [["difference", "AUROC", "95 % interval", "Brier", "95 % interval"]]
+    for one, other in itertools.combinations(pooled.risks, 2):
+        cells = [
+            text
+            for value, low, high in differences(pooled, one, other).values()
+            for text in (f"{value:+.4f}", f"{low:+.4f} to {high:+.4f}")
+        ]
+        compared.append([f"{one} - {other}", *cells])
+    return [scores, compared]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,20 @@
+"""ROUGE-L (Lin 2004, section 3.1): how much of a text the longest common subsequence of words covers, both ways."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def common_subsequence(this: Sequence[Any], that: Sequence[Any]) -> int:
+    """The length of the longest common subsequence."""
+    row = [0] * (len(that) + 1)
+    for a in this:
+        diagonal = 0
+        for j, b in enumerate(that, start=1):
+            diagonal, row[j] = row[j], diagonal + 1 if a == b else max(row[j], row[j - 1])
+    return row[-1]
+
+
+def rouge_l(reference: Sequence[Any], found: Sequence[Any]) -> float:
+    """F1 = 2 P R / (P + R) with R = LCS / |reference|, P = LCS / |found|; 0 if either is empty."""
+    total = len(reference) + len(found)
+    return 2 * common_subsequence(reference, found) / total if total else 0.0

@@ -1,0 +1,103 @@
+"""An ensemble against its members run one by one, each with its own parameters."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import config as configs
+from experiments import losses
+from experiments.errors import UserError
+from experiments.model import build_model
+from experiments.tasks import Task, Vectors
+
+MEMBERS = 3
+
+
+def task_of(loss):
+    return Task(
+        name="made",
+        inputs=Vectors(2),
+        outputs=4,
+        per_step=False,
+        loss=loss,
+        metrics=("loss",),
+        floor={},
+        floor_note="",
+        train_batch=lambda *_: None,
+        split_batches=lambda *_: iter(()),
+    )
+
+
+@pytest.fixture(scope="module")
+def write(tmp_path_factory):
+    """A config with these lines in its blocks."""
+    folder = tmp_path_factory.mktemp("configs")
+
+    def written(*settings, task="adding"):
+        path = folder / "made.yaml"
+        path.write_text(f"task: {{name: {task}}}\n")
+        return configs.load(path, ["training.batch_size=6", *settings])
+
+    return written
+
+
+@pytest.fixture(scope="module")
+def made(write):
+    """The ensemble of a task of classes, its parameters, each member's, and inputs with their lengths."""
+    config = write(f"model.members={MEMBERS}", "model.features=3", "model.readout=attention")
+    inputs = np.random.default_rng(0).standard_normal((6, 5, 2)).astype(np.float32)
+    model = build_model(config.model, task_of("cross_entropy"))
+    variables = jax.jit(model.init)(jax.random.key(0), inputs[:1])
+    own = [{"params": jax.tree.map(lambda leaf, m=m: leaf[m], variables["params"]["member"])} for m in range(MEMBERS)]
+    return config, model, variables, own, inputs, np.array([5, 2, 1, 4, 3, 5], np.int32)
+
+
+def test_members_start_apart(made):
+    kernels = made[2]["params"]["member"]["output_layer"]["kernel"]
+    assert kernels.shape[0] == MEMBERS
+    assert not np.allclose(kernels[0], kernels[1])
+
+
+def test_the_answer_is_the_mean_of_the_probabilities(made):
+    _, model, variables, own, inputs, lengths = made
+    found = jax.jit(lambda *given: model.apply(variables, *given, method="pooled"))(inputs, lengths)
+    said = [model.member.apply(params, inputs, lengths, method="pooled") for params in own]
+    expected = np.mean([jax.nn.softmax(one.outputs) for one in said], axis=0)
+    np.testing.assert_allclose(np.exp(found.outputs), expected, rtol=1e-5)
+    np.testing.assert_allclose(found.weights, np.mean([one.weights for one in said], axis=0), rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(model.apply(variables, inputs, lengths), found.outputs)
+
+
+def test_the_answer_of_a_regression_is_the_mean(made):
+    config, _, variables, own, inputs, lengths = made
+    model = build_model(config.model, task_of("squared_error"))
+    expected = np.mean([model.member.apply(params, inputs, lengths) for params in own], axis=0)
+    np.testing.assert_allclose(model.apply(variables, inputs, lengths), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_each_member_learns_from_its_own_rows_alone(made):
+    """Loss and gradients are the means of those of the members alone, on a third of the batch each."""
+    _, model, variables, own, inputs, lengths = made
+    targets, weights = jnp.array([0, 3, 1, 2, 2, 0]), jnp.ones(6)
+
+    def loss(model, variables, rows):
+        outputs = model.apply(variables, inputs[rows], lengths[rows], deterministic=False)
+        return losses.mean_loss("cross_entropy", outputs, targets[rows], weights[rows])
+
+    found, grads = jax.value_and_grad(lambda v: loss(model, v, slice(None)))(variables)
+    alone = [
+        jax.value_and_grad(lambda v, m=m: loss(model.member, v, slice(2 * m, 2 * m + 2)))(own[m])
+        for m in range(MEMBERS)
+    ]
+    np.testing.assert_allclose(found, np.mean([value for value, _ in alone]), rtol=1e-5)
+    for m, (_, expected) in enumerate(alone):
+        ours = jax.tree.map(lambda leaf, m=m: MEMBERS * leaf[m], grads["params"]["member"])
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), ours, expected["params"])
+
+
+def test_settings_that_do_not_fit_are_refused(write):
+    with pytest.raises(UserError, match=r"training\.batch_size: expected a multiple of model\.members \(4\).* got 6"):
+        write("model.members=4")
+    with pytest.raises(UserError, match=r"model\.members: expected 1, since task chars .* got 3"):
+        write("model.members=3", task="chars")
