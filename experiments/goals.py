@@ -24,7 +24,7 @@ GOALS: Mapping[str, Goal] = MappingProxyType(
         "pronunciation": Goal("phone_error_rate", 0.12),
         "forecast": Goal("mae", 0.22),
         "video": Goal("mse", 0.5, of_floor=True),
-        "video_digits": Goal("accuracy", 0.9),
+        "video_digits": Goal("digit_accuracy", 0.9),
         "robot_dynamics": Goal("r2", 0.98),
         "activity": Goal("accuracy", 0.88),
         "music": Goal("nll_per_step", 8.6),

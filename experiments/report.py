@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FOLD = "task.fold"
 """The setting of cross-validation: runs that differ in it, and in the seed, are runs of one config."""
+_LOOKS = "logging."
+"""Settings that change nothing of what a run reaches."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +50,11 @@ class Run:
 
     @property
     def group(self) -> str:
-        """The same for runs that differ in nothing but the seed and the fold."""
-        return json.dumps({path: value for path, value in self.settings.items() if path != FOLD}, sort_keys=True)
+        """The same for runs that differ in nothing but the seed, the fold and what they write down."""
+        settings = {
+            path: value for path, value in self.settings.items() if path != FOLD and not path.startswith(_LOOKS)
+        }
+        return json.dumps(settings, sort_keys=True)
 
 
 @dataclasses.dataclass(frozen=True)
