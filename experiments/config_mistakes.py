@@ -68,7 +68,9 @@ def _locate(location: tuple[int | str, ...], schema: type[BaseModel]) -> tuple[s
         if model is None:
             break
         if field is not None and part in (members := _members(field.annotation)) and len(members) > 1:
-            model = members[str(part)]
+            model, field = members[str(part)], None
+            continue
+        if isinstance(part, int):
             continue
         path.append(str(part))
         holder, field = model, model.model_fields.get(str(part))
@@ -93,7 +95,7 @@ def _tags(annotation: Any) -> list[str]:
 
 
 def _options(annotation: Any) -> Iterator[Any]:
-    if get_origin(annotation) is Annotated:
+    if get_origin(annotation) in (Annotated, list):
         yield from _options(get_args(annotation)[0])
     elif get_origin(annotation) in (Union, types.UnionType):
         for option in get_args(annotation):
@@ -120,7 +122,8 @@ def _describe(annotation: Any, metadata: list[Any] | tuple[Any, ...] = ()) -> st
     if origin is Literal:
         return _one_of([str(choice) for choice in arguments])
     if origin in (tuple, list):
-        return f"a list, each of it {_describe(arguments[0])}"
+        least = next((item.min_length for item in metadata if isinstance(item, annotated_types.MinLen)), 0)
+        return f"a list{f' of at least {least}' if least else ''}, each of it {_describe(arguments[0])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "a mapping"
     return " ".join([_TYPES.get(annotation, "another value"), *([_bounds(metadata)] if metadata else [])]).strip()

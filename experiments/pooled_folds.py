@@ -9,6 +9,7 @@ those with the event and those without apart, are drawn 2000 times with replacem
 tells how much depends on which patients there were, not how much on seeds or on how the folds were drawn.
 """
 
+import argparse
 import itertools
 import json
 import sys
@@ -20,10 +21,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from experiments.bench.directory import is_bench
+from experiments.compare.directory import is_comparison
 from experiments.errors import UserError
 from experiments.report import Run, read
 from experiments.run_directory import find_runs
 from experiments.tasks import risk_scores
+from experiments.tasks.patients import FOLDS
 
 DRAWS = 2000
 _FREE = ("task.fold", "seed")
@@ -48,6 +52,8 @@ def pool(runs: Sequence[Run]) -> Pooled:
     if not groups:
         raise UserError("RUN: expected complete runs of the task patients, found none there; train some first")
     names = [key.partition(" ")[0] for key in groups]
+    for name, members in zip(names, groups.values(), strict=True):
+        _check_whole(name, members)
     lines: dict[str, dict[int, float]] = {}
     events: dict[int, int] = {}
     for number, (name, members) in enumerate(zip(names, groups.values(), strict=True)):
@@ -83,9 +89,12 @@ def differences(pooled: Pooled, one: str, other: str) -> Mapping[str, tuple[floa
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print both tables."""
-    paths = [Path(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
+    parser = argparse.ArgumentParser(prog="python -m experiments.pooled_folds", description=__doc__)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories, or directories of them")
+    paths = parser.parse_args(arguments).runs
     try:
-        pooled = pool([read(directory) for directory in find_runs(paths)])
+        directories = [one for one in find_runs(paths) if not (is_bench(one.path) or is_comparison(one.path))]
+        pooled = pool([read(directory) for directory in directories])
     except UserError as error:
         for message in error.messages:
             print(message, file=sys.stderr)
@@ -100,6 +109,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _check_whole(name: str, members: Sequence[Run]) -> None:
+    """Every fold of every seed is there, so that every patient counts once a seed."""
+    found: dict[int, set[int]] = {}
+    for run in members:
+        found.setdefault(run.summary["seed"], set()).add(run.settings["task.fold"])
+    for seed, folds in sorted(found.items()):
+        if missing := sorted(set(range(1, FOLDS + 1)) - folds):
+            raise UserError(
+                f"{name}: seed {seed} lacks task.fold {', '.join(map(str, missing))} of 1 to {FOLDS}; train "
+                f"configs/{name}.yaml with seed={seed} and each of them, or leave this seed out"
+            )
+
+
+def _cases(run: Run) -> dict[str, list[float]]:
+    """What a run wrote down of each patient of its test split."""
+    try:
+        return json.loads(run.directory.pictures.read_text(encoding="utf-8"))["reliability"]["cases"]
+    except (OSError, ValueError, KeyError):
+        raise UserError(
+            f"{run.directory.pictures}: expected the risks of the patients tested, found none; train this run again"
+        ) from None
+
+
 def _of_group(label: str, members: Sequence[Run], events: dict[int, int]) -> dict[str, dict[int, float]]:
     """Risks by line and patient of the runs of one config; their outcomes go into ``events``."""
     found: dict[str, dict[int, list[float]]] = {}
@@ -109,7 +141,7 @@ def _of_group(label: str, members: Sequence[Run], events: dict[int, int]) -> dic
         if cell in seen:
             raise UserError(f"{run.directory}: seed {cell[0]} of fold {cell[1]} is there twice; name it once")
         seen.add(cell)
-        cases = json.loads(run.directory.pictures.read_text(encoding="utf-8"))["reliability"]["cases"]
+        cases = _cases(run)
         events |= dict(zip(cases["number"], cases["event"], strict=True))
         for name, risks in cases.items():
             if name not in ("number", "event"):

@@ -157,7 +157,9 @@ def _draw_panel(panel: "Axes", metric: str, groups: list[Setting]) -> None:
         if len(curves) > 1:
             lowest, highest = [min(step) for step in values], [max(step) for step in values]
             panel.fill_between(steps, lowest, highest, color=f"C{number}", alpha=0.2, linewidth=0)
-    floors = {run.summary["floor"][metric] for group in groups for run in group.runs if run.summary.get("floor")}
+    floors = {
+        run.summary["floor"][metric] for group in groups for run in group.runs if metric in run.summary.get("floor", {})
+    }
     for floor in floors:
         panel.axhline(floor, color="black", linestyle="--", linewidth=1, label=f"floor {floor:.4g}")
     if wants_log_scale(drawn):

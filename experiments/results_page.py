@@ -1,6 +1,5 @@
 """A page of results, written from runs alone: for each config what it reached, beside its floor, and the command."""
 
-import re
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from experiments import config as configs
 from experiments import pooled_folds
 from experiments.compare import pages
 from experiments.compare.directory import CompareDirectory
+from experiments.errors import UserError
 from experiments.goals import GOALS
 from experiments.losses import BETTER
 from experiments.report import FOLD, Run, folds_of, mean_and_spread, values_of_seeds
@@ -78,6 +78,8 @@ def _lines(name: str, members: Sequence[Run]) -> list[list[str]]:
     summaries = [run.summary for run in members]
     seconds = statistics.fmean(sum(summary["seconds"].values()) for summary in summaries)
     lines = []
+    # Means over folds say less there than all patients at once, with intervals.
+    alone = members[0].settings["task.name"] != "patients"
     for number, metric in enumerate(summaries[0]["test"]):
         values = values_of_seeds(members, "test", metric)
         floors = values_of_seeds(members, "floor", metric)
@@ -89,7 +91,7 @@ def _lines(name: str, members: Sequence[Run]) -> list[list[str]]:
                 metric,
                 "-" if floor is None else f"{floor:.4g}",
                 mean_and_spread(values),
-                _verdict(name, metric, statistics.fmean(values), floor),
+                _verdict(name, metric, statistics.fmean(values), floor) if alone else "see the pooled folds",
                 _count(members) if first else "",
                 f"{summaries[0]['parameters']:,}" if first else "",
                 f"{seconds / 60:.1f}" if first else "",
@@ -126,7 +128,10 @@ def _patients(runs: Sequence[Run]) -> list[str]:
     """The folds of the patients task pooled, if there are such runs."""
     if not any(run.complete and run.settings["task.name"] == "patients" for run in runs):
         return []
-    pooled = pooled_folds.pool(runs)
+    try:
+        pooled = pooled_folds.pool(runs)
+    except UserError as error:
+        return ["## patients, folds pooled", "", *map(str, error.messages), ""]
     return [
         "## patients, folds pooled",
         "",
@@ -146,7 +151,11 @@ def _comparisons(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         line
         for results in sorted(comparisons, key=lambda one: one["config"])
-        for line in (f"## {results['config']}", "", pages.markdown(dict(results)))
+        for line in (
+            f"## {results['config']}",
+            "",
+            pages.markdown({**results, "command": shlex.join(_without_place(shlex.split(results["command"])))}),
+        )
     ]
 
 
@@ -154,10 +163,8 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |"
 
 
-def _command(members: Sequence[Run]) -> str:
-    """The command of the runs, without what names a seed or a place; F stands for the fold if there are several."""
-    run = members[0]
-    words = shlex.split(run.directory.command.read_text(encoding="utf-8")) if run.directory.command.exists() else []
+def _without_place(words: Sequence[str]) -> list[str]:
+    """The words of a command but those that name a seed, a place, or what is written down."""
     kept: list[str] = []
     skip = False
     for word in words:
@@ -165,8 +172,16 @@ def _command(members: Sequence[Run]) -> str:
             skip = False
         elif word == "--run-dir":
             skip = True
-        elif len(folds_of(members)) < 2 or not re.match(rf"{FOLD}=", word):
+        else:
             kept.append(word)
+    return kept
+
+
+def _command(members: Sequence[Run]) -> str:
+    """The command of the runs, without what names a seed or a place; F stands for the fold if there are several."""
+    run = members[0]
+    words = shlex.split(run.directory.command.read_text(encoding="utf-8")) if run.directory.command.exists() else []
+    kept = _without_place(words)
     if kept and len(folds_of(members)) > 1:
-        kept.append(f"{FOLD}=F")
+        kept = [*(word for word in kept if not word.startswith(f"{FOLD}=")), f"{FOLD}=F"]
     return shlex.join(kept) or f"(config {configs.fingerprint(run.directory.read_config())})"

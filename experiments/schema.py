@@ -172,6 +172,11 @@ class Config(Block):
                 f"model.input_features: expected {task.token_width}, the width of the vectors that task {task.name} "
                 f"starts from, got {width}"
             )
+        if self.training.keep_best and getattr(task, "train_on_validation", False):
+            raise ValueError(
+                "training.keep_best: with task.train_on_validation it would choose by rows that are trained on; "
+                "set one of the two to false"
+            )
         if self.model.bidirectional and task.predicts_inputs:
             raise ValueError(
                 f"model.bidirectional: task {task.name} predicts its own later inputs, which a backward layer would "
@@ -208,9 +213,11 @@ class Config(Block):
                 else f"{read}, which task {name} {'gives with task.missing=decay' if name == 'patients' else 'lacks'}"
             )
             raise ValueError(f"model.cell: {choice}; got {cell}")
-        for key in ("num_layers", "input_features") if measured else ():
-            if getattr(self.model, key) not in (None, 1) or len(self.model.widths) > 1:
-                raise ValueError(f"model.{key}: a gru_d reads the values themselves, in one layer; leave it out")
+        if measured and len(self.model.widths) > 1:
+            key = "features" if isinstance(self.model.features, tuple) else "num_layers"
+            raise ValueError(f"model.{key}: expected one layer, since a gru_d reads what only the task gives")
+        if measured and self.model.input_features is not None:
+            raise ValueError("model.input_features: expected null, since a gru_d reads the values themselves")
 
     @model_validator(mode="after")
     def _members_share_the_batches(self) -> Self:

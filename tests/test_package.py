@@ -36,6 +36,7 @@ FLOORS = {
     "_attention_layout": 4,
     "_linen_attention": 4,
     "_linen_encoder_decoder": 4,
+    "_nnx_rngs": 4,
     "_nnx_attention": 4,
     "_nnx_encoder_decoder": 4,
     "nnx": 4,

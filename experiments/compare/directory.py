@@ -63,7 +63,10 @@ class CompareDirectory:
     def read_results(self) -> dict[str, Any]:
         """What the end of the comparison left; UserError if it has not ended, or was damaged."""
         try:
-            return json.loads(self.results.read_text(encoding="utf-8"))
+            results = json.loads(self.results.read_text(encoding="utf-8"))
+            if missing := {"config", "command", "metric", "variants"} - set(results):
+                raise ValueError(f"no {', '.join(sorted(missing))}")
+            return results
         except FileNotFoundError:
             raise UserError(f"{self}: not finished; the command in {self.command} goes on with it") from None
         except ValueError as error:

@@ -32,9 +32,9 @@ def compare(config: CompareConfig, name: str, directory: CompareDirectory, comma
     UserError for a directory that may not be used, or a cell that cannot be run.
     """
     directory.refuse_another(config)
-    if config.compare.gradient_flow and config.model.bidirectional:
-        raise UserError("compare.gradient_flow: expected layers in one direction; set model.bidirectional=false")
     found = variants(config)
+    if config.compare.gradient_flow:
+        _check_gradient_flow(config, next(iter(found.values())))
     with directory.lock():
         directory.begin(config, command)
         # Whatever is there was written before the runs below were looked at again.
@@ -65,6 +65,20 @@ def compare(config: CompareConfig, name: str, directory: CompareDirectory, comma
         run_directory.write_json(directory.results, results)
         pages.write(results, directory)
     return Outcome(0, results)
+
+
+def _check_gradient_flow(config: CompareConfig, first: Config) -> None:
+    """Refuse before the trainings what could not be measured after them."""
+    task, model, block = config.task, config.model, config.compare.gradient_flow
+    if model.bidirectional:
+        raise UserError("compare.gradient_flow: expected layers in one direction; set model.bidirectional=false")
+    if task.translates or task.measured or task.frame_shape is not None or model.members > 1:
+        raise UserError(
+            "compare.gradient_flow: expected one stack of layers over tokens or vectors, got "
+            f"{'model.members > 1' if model.members > 1 else f'task {task.name}'}; leave compare.gradient_flow out"
+        )
+    assert block is not None
+    gradient_flow.inputs_of(assemble(first), block.rows, block.steps)
 
 
 def _train(config: Config, directory: run_directory.RunDirectory, name: str, command: str, console: Console) -> int:

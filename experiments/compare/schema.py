@@ -1,8 +1,8 @@
 """The config of a comparison: that of a run, and which cells take its place. Nothing here imports JAX."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from experiments.cell_configs import Block, CellConfig
 from experiments.schema import Config
@@ -29,16 +29,13 @@ class ComparisonConfig(Block):
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1, default=[0])]
     gradient_flow: GradientFlowConfig | None = None
 
-    @model_validator(mode="after")
-    def _each_once(self) -> Self:
-        for name, values in {
-            "cells": [cell.name for cell in self.cells],
-            "match": self.match,
-            "seeds": self.seeds,
-        }.items():
-            if len(set(values)) < len(values):
-                raise ValueError(f"compare.{name}: expected each one once, got {values}")
-        return self
+    @field_validator("cells", "match", "seeds")
+    @classmethod
+    def _each_once(cls, values: list[Any]) -> list[Any]:
+        names = [getattr(value, "name", value) for value in values]
+        if len(set(names)) < len(names):
+            raise ValueError(f"expected each one once, got {names}")
+        return values
 
 
 class CompareConfig(Config):

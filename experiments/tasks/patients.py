@@ -226,13 +226,12 @@ def _courses(courses: Sequence[np.ndarray], events: np.ndarray, numbers: np.ndar
     """A picture of the risk at each visit, of the patients with and without the event whose risk changed most."""
     change = np.array([np.ptp(course) for course in courses])
     panels = []
-    for value, end in ((1, "died or transplanted"), (0, "neither")):
+    for value, end in ((1, "event"), (0, "no event")):
         rows = np.flatnonzero(events == value)
         for row in rows[np.argsort(-change[rows], kind="stable")][:_SHOWN]:
-            risk = np.round(courses[row], 4).tolist()
-            lines = {"predicted risk": risk, "what came": [float(value)] * len(risk)}
-            panels.append({"title": f"patient {numbers[row]}: {end}", "lines": lines})
-    return {"kind": "lines", "x": "visit", "y": f"event within {HORIZON:g} years", "panels": panels}
+            title = f"patient {numbers[row]}: {end} within {HORIZON:g} years of the landmark"
+            panels.append({"title": title, "lines": {"risk told at the visit": np.round(courses[row], 4).tolist()}})
+    return {"kind": "lines", "x": "visit", "y": f"risk of the event within {HORIZON:g} years", "panels": panels}
 
 
 def _left_out(patients: Sequence[Patient], outcomes: np.ndarray) -> dict[str, int]:

@@ -7,8 +7,10 @@ number, which is put back afterwards (the copyable words of Luong et al. 2015, "
 
 import collections
 import functools
+import itertools
+import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -26,7 +28,7 @@ SLOTS = 40
 """How many rare words of a description have a number; their tokens come after `UNKNOWN`, then the known words."""
 LONGEST_SUMMARY = 25
 FIRST_WORDS = 10
-"""Of the floor; so many are best on the validation split."""
+"""Of one of the floors. From 8 to 15 they differ by 0.01 on the validation split, where 9 have 0.1846 and 10 0.1832."""
 _TOKEN = re.compile(r"[a-z0-9_]+(?:[.'-][a-z0-9_]+)*|[.,]")
 _PANELS, _PANEL_TOKENS = 2, range(8, 26)
 _EXAMPLES, _EXAMPLE_TOKENS = 5, range(8, 70)
@@ -73,7 +75,7 @@ def build(config: SummariseConfig) -> Task:
         per_step=config.per_step,
         loss="cross_entropy",
         metrics=("nll", "accuracy"),
-        **_floor(parts["test"]),
+        **_floor(parts["train"], parts["test"]),
         **stored(
             {
                 part: sentence_rows.rows([(row.source, row.target) for row in rows], start=END, end=END)
@@ -125,12 +127,50 @@ def _score(pairs: Sequence[Pair], found: Iterable[Sequence[str]]) -> float:
     return float(np.mean(scores))
 
 
-def _floor(test: Sequence[Pair]) -> dict[str, Any]:
+def nearest(texts: Sequence[Sequence[str]], asked: Iterable[Sequence[str]]) -> list[int]:
+    """For each text ``asked``, as words, the place in ``texts`` of the one that is most like it; of equals the first.
+
+    What counts is the cosine of tf-idf weights (Manning, Raghavan and Schuetze 2008, sections 6.2 to 6.4) of words and
+    of pairs of neighbours: (1 + ln n) (1 + ln((1 + N) / (1 + d))) of one that a text has n times and d of N texts have.
+    """
+    counted = [_words_and_pairs(text) for text in texts]
+    having = collections.Counter(term for terms in counted for term in terms)
+    rarity = {term: 1 + math.log((1 + len(texts)) / (1 + count)) for term, count in having.items()}
+
+    def weighted(terms: Mapping[str, int]) -> dict[str, float]:
+        return {term: (1 + math.log(n)) * rarity[term] for term, n in terms.items() if term in rarity}
+
+    postings: dict[str, tuple[list[int], list[float]]] = {term: ([], []) for term in rarity}
+    for place, terms in enumerate(counted):
+        weights = weighted(terms)
+        norm = math.hypot(*weights.values())
+        for term, weight in weights.items():
+            postings[term][0].append(place)
+            postings[term][1].append(weight / norm)
+    found = []
+    for text in asked:
+        likeness = np.zeros(len(texts))
+        for term, weight in weighted(_words_and_pairs(text)).items():
+            places, shares = postings[term]
+            likeness[places] += weight * np.array(shares)
+        found.append(int(likeness.argmax()))
+    return found
+
+
+def _words_and_pairs(text: Sequence[str]) -> collections.Counter[str]:
+    return collections.Counter([*text, *map(" ".join, itertools.pairwise(text))])
+
+
+def _floor(train: Sequence[Pair], test: Sequence[Pair]) -> dict[str, Any]:
+    """Three ways to a summary without a model; the floor is the best."""
+    places = nearest(*([docstrings.words(pair.description) for pair in part] for part in (train, test)))
+    retrieved = [docstrings.words(train[place].summary) for place in places]
     sentences = [docstrings.words(docstrings.first_sentence(pair.description)) for pair in test]
     beginnings = [docstrings.words(pair.description)[:FIRST_WORDS] for pair in test]
     scores = {
         "the first sentence of the description": round(_score(test, sentences), 4),
         f"its first {FIRST_WORDS} words": round(_score(test, beginnings), 4),
+        "the summary of the training description that is most like it (tf-idf)": round(_score(test, retrieved), 4),
     }
     note = "; ".join(f"{name}: {score}" for name, score in scores.items())
     return {"floor": {"rouge_l": max(scores.values())}, "floor_note": f"{note}; the same pairs"}

@@ -4,6 +4,7 @@ Dates in words are made by rules (see date_pairs.py), so what is learnt there is
 interface_strings.py) are a few hundred short texts that people translated.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -19,13 +20,16 @@ from experiments.tasks.sequences import Sentences, Translation
 from experiments.tasks.task import Assessment, Batch, Task, TaskBlock, stored
 
 END = 0
-"""The token that ends a target, and that the model is told first; characters count from 1."""
+"""The token that ends a target, and that the model is told first; characters count from 1. Of a source they count from
+0, and the token after the last is that of every character that training has not seen."""
 TEST_SHARE, VALIDATION_SHARE = 0.1, 0.05
 """Of the pairs, no two of which are of the same date or text."""
+FEWEST_PAIRS = 100
+"""With fewer there is nothing to learn from and little to test on."""
 _SPLIT_SEED = 0
 _DATES, _LONGEST = 12_000, 40
 _PANELS = 3
-_SPACE = "␣"
+_SPACE, _STRANGE = "␣", "�"
 
 Pairs = list[tuple[str, str]]
 
@@ -52,37 +56,49 @@ class TranslationConfig(TaskBlock):
 
 
 def check_data(config: TranslationConfig) -> None:
-    """Raise UserError if the package is not installed or knows no such language; nothing is loaded."""
+    """Raise UserError if the package is not installed, knows no such language or has too few pairs of it.
+
+    Dates are not made for that, and catalogues are read in a tenth of a second.
+    """
     source = date_pairs if config.pairs == "dates" else interface_strings
     source.check()
-    known = source.languages()
+    known = [language for language in source.languages() if language != "en"]
     if config.language not in known:
         raise UserError(
             f'task.language: expected one of the {len(known)} languages of task.pairs "{config.pairs}", such as '
             f'{", ".join(name for name in ("de", "es", "fr", "ja") if name in known)}, got "{config.language}"'
         )
+    if config.pairs == "interface" and (count := len(_pairs(config))) < FEWEST_PAIRS:
+        raise UserError(
+            f"task.language: expected a language with at least {FEWEST_PAIRS} interface strings of at most "
+            f"{config.longest or _LONGEST} characters (task.longest), "
+            f'got "{config.language}" with {count}; name another'
+        )
 
 
 def build(config: TranslationConfig) -> Task:
-    """Make or load the pairs: sources and targets are characters."""
+    """Make or load the pairs: sources and targets are characters.
+
+    The alphabets and the longest target are those of training. What a source has besides becomes one token; what a
+    target has besides cannot be written: its tokens go without, its scores do not.
+    """
     check_data(config)
-    pairs = _pairs(config)
-    parts = split(pairs)
-    sources = "".join(sorted({sign for source, _ in pairs for sign in source}))
-    targets = "".join(sorted({sign for _, target in pairs for sign in target}))
+    parts = split(_pairs(config))
+    sources, targets = ("".join(sorted(set("".join(texts)))) for texts in zip(*parts["train"], strict=True))
     floor = floors(parts["train"], parts["test"])
 
     def rows(part: Pairs) -> Batch:
-        tokens = [
-            ([sources.index(s) for s in source], [targets.index(s) + 1 for s in target]) for source, target in part
-        ]
-        return sentence_rows.rows(tokens, start=END, end=END)
+        return sentence_rows.rows([code(pair, sources, targets) for pair in part], start=END, end=END)
 
     best = {"exact_match": max, "character_error_rate": min}
     return Task(
         name="translation",
         inputs=Sentences(
-            len(sources), len(targets) + 1, start=END, end=END, max_steps=max(len(target) for _, target in pairs) + 1
+            len(sources) + 1,
+            len(targets) + 1,
+            start=END,
+            end=END,
+            max_steps=max(len(target) for _, target in parts["train"]) + 1,
         ),
         outputs=len(targets) + 1,
         per_step=config.per_step,
@@ -96,7 +112,7 @@ def build(config: TranslationConfig) -> Task:
         ),
         **stored({name: rows(part) for name, part in parts.items()}),
         predict="translate",
-        assess=lambda pairs: _assess(pairs, sources, targets),
+        assess=functools.partial(_assess, parts["test"], sources, targets),
         facts=_facts(config) | {f"{name}_pairs": len(part) for name, part in parts.items()},
     )
 
@@ -108,6 +124,14 @@ def split(pairs: Sequence[tuple[str, str]]) -> dict[str, Pairs]:
     second = first + round(VALIDATION_SHARE * len(pairs))
     places = {"train": order[second:], "validation": order[first:second], "test": order[:first]}
     return {part: [pairs[place] for place in chosen] for part, chosen in places.items()}
+
+
+def code(pair: tuple[str, str], sources: str, targets: str) -> tuple[list[int], list[int]]:
+    """Tokens of a source and a target, by the characters that training has of each."""
+    source, target = pair
+    known = {sign: token for token, sign in enumerate(sources)}
+    written = {sign: token for token, sign in enumerate(targets, start=1)}
+    return [known.get(sign, len(sources)) for sign in source], [written[sign] for sign in target if sign in written]
 
 
 def scores(found: Iterable[tuple[Sequence[Any], Sequence[Any]]]) -> dict[str, float]:
@@ -132,20 +156,22 @@ def floors(train: Pairs, test: Pairs) -> dict[str, dict[str, float]]:
     }
 
 
-def _assess(pairs: Iterable[tuple[Batch, Translation]], sources: str, targets: str) -> Assessment:
+def _assess(test: Pairs, sources: str, targets: str, pairs: Iterable[tuple[Batch, Translation]]) -> Assessment:
     rows = [row for batch, translation in pairs for row in sentence_rows.found(batch, translation, end=END)]
+    texts = ["".join(targets[token - 1] for token in row.found) for row in rows]
     panels = []
-    for row in rows[:_PANELS]:
-        written = [targets[token - 1].replace(" ", _SPACE) for token in row.found] + ["end"]
+    for row, text in zip(rows[:_PANELS], texts, strict=False):
+        written = [*text.replace(" ", _SPACE), "end"]
         panels.append(
             {
                 "rows": written[: len(row.weights)],
-                "columns": [sources[token].replace(" ", _SPACE) for token in row.source],
+                "columns": [(sources + _STRANGE)[token].replace(" ", _SPACE) for token in row.source],
                 "weights": np.round(row.weights, 4).tolist(),
             }
         )
     return Assessment(
-        scores((row.found, row.target) for row in rows), {"attention": {"kind": "attention", "panels": panels}}
+        scores((text, right) for text, (_, right) in zip(texts, test, strict=True)),
+        {"attention": {"kind": "attention", "panels": panels}},
     )
 
 

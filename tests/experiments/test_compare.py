@@ -134,6 +134,13 @@ def test_plot_and_report_know_a_comparison(compared, capsys):
         (["compare.cells=[gru]"], r"compare\.cells"),
         (["compare.seeds=[1,1]"], r"compare\.seeds: expected each one once"),
         (["compare.match=[size]"], r"compare\.match"),
+        (["compare.seeds=[]"], r"compare\.seeds: expected a list of at least 1"),
+        (["compare.cells=[gru,lstn]"], r'compare\.cells\.name: expected one of conv_gru, .*did you mean "lstm"'),
+        (
+            ["compare.cells=[gru,{name: lstm, forgetbias: 1}]"],
+            r'compare\.cells\.forgetbias: unknown key.*"forget_bias"',
+        ),
+        (["compare.gradient_flow.steps=500"], r"compare\.gradient_flow\.steps: 0 of the 2 rows"),
         (["compare.cells=[gru,min_gru]", "model.features=99"], r"compare\.match: min_gru has fewer .* 792 units"),
         (["compare.gradient_flow.stepz=3"], r"compare\.gradient_flow\.stepz: unknown key.*steps"),
     ],
@@ -170,3 +177,25 @@ def test_a_shipped_comparison_is_whole(path):
     assert int(state.step) == 1
     flow = config.compare.gradient_flow
     assert len(gradient_flow.inputs_of(experiment, flow.rows, flow.steps)) == flow.rows
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "what"),
+    [
+        ("{name: translation, dates: 200}", "attention: additive, features: 8", "task translation"),
+        ("{name: video, side: 10, steps: 4}", "cell: {name: conv_gru}, features: 8", "task video"),
+        ("{name: digits, steps: 8}", "members: 2, features: 8", r"model\.members > 1"),
+    ],
+)
+def test_gradients_that_could_not_be_followed_are_refused_before_any_training(task, settings, what, tmp_path, capsys):
+    path = tmp_path / "compare.yaml"
+    cells = "[conv_gru, {name: gru}]" if "conv" in settings else "[gru, rnn]"
+    path.write_text(
+        TINY.replace("{name: copy, length: 3, delay: 4}", task)
+        .replace("features: 12", settings)
+        .replace("[gru, {name: lstm, forget_bias: 1.0}, rnn]", cells)
+        .replace("seeds", "match: [width]\n  seeds")
+    )
+    assert cli.main(["compare", str(path), "--run-dir", str(tmp_path / "run")]) == 2
+    assert re.search(rf"compare\.gradient_flow: .* got {what}; leave", capsys.readouterr().err)
+    assert not (tmp_path / "run").exists()

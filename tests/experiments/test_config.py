@@ -224,3 +224,17 @@ def test_the_configs_of_the_repository_are_valid(name, request):
 def test_a_model_that_does_not_suit_its_task(tmp_path, text, start):
     (line,) = mistakes(write(tmp_path, unsuited=text))
     assert line.startswith(start)
+
+
+def test_a_key_that_is_also_the_name_of_a_task_is_found(tmp_path):
+    path = tmp_path / "video.yaml"
+    path.write_text("task: {name: video, digits: 4}\nmodel: {cell: conv_gru}\n")
+    with pytest.raises(UserError, match=r"task\.digits: expected an integer >= 1 and <= 3, got 4"):
+        load(path)
+
+
+def test_the_best_is_not_chosen_by_rows_that_are_trained_on(tmp_path):
+    path = tmp_path / "activity.yaml"
+    path.write_text("task: {name: activity, train_on_validation: true}\ntraining: {keep_best: true}\n")
+    with pytest.raises(UserError, match=r"training\.keep_best: with task\.train_on_validation"):
+        load(path)

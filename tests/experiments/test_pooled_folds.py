@@ -14,7 +14,7 @@ from experiments.run_directory import RunDirectory, find_runs
 from experiments.tasks import risk_scores
 
 EVENTS = {1: 1, 2: 0, 3: 1, 4: 0, 5: 0}
-FOLDS = {1: [1, 2], 2: [3, 4, 5]}
+FOLDS = {number: [number] for number in EVENTS}
 
 
 def write(folder, *, name="patients", seed=0, fold=1, risks, missing="mean"):
@@ -55,17 +55,39 @@ def test_configs_of_one_name_are_told_apart(tmp_path):
     assert set(pool(runs_of(tmp_path)).risks) == {"patients (1)", "patients (2)", "logistic"}
 
 
+def write_all(folder, **options):
+    for fold in FOLDS:
+        write(folder, fold=fold, risks=dict.fromkeys(EVENTS, 0.5), **options)
+
+
 def test_what_does_not_add_up_is_refused(tmp_path):
     risks = dict.fromkeys(EVENTS, 0.5)
-    write(tmp_path / "one", fold=2, risks=risks, name="other")
-    write(tmp_path / "one", fold=1, risks=risks)
-    with pytest.raises(UserError, match=r"other: tests 3 of 5 patients; train it on every task\.fold"):
-        pool(runs_of(tmp_path))
-    write(tmp_path / "two", fold=1, risks=risks)
+    write(tmp_path / "one", fold=2, risks=risks)
+    with pytest.raises(UserError, match=r"patients: seed 0 lacks task\.fold 1, 3, 4, 5 of 1 to 5"):
+        pool(runs_of(tmp_path / "one"))
+    write_all(tmp_path / "two")
+    write(tmp_path / "two", fold=1, seed=1, risks=risks)
+    with pytest.raises(UserError, match=r"patients: seed 1 lacks task\.fold 2, 3, 4, 5 of 1 to 5"):
+        pool(runs_of(tmp_path / "two"))
+    write_all(tmp_path / "three")
+    write(tmp_path / "three" / "again", fold=1, risks=risks)
     with pytest.raises(UserError, match=r"seed 0 of fold 1 is there twice"):
-        pool(runs_of(tmp_path))
+        pool(runs_of(tmp_path / "three"))
+    write_all(tmp_path / "four")
+    (tmp_path / "four" / "patients-0-3" / "pictures.json").unlink()
+    with pytest.raises(UserError, match=r"patients-0-3/pictures\.json: expected the risks .* train this run again"):
+        pool(runs_of(tmp_path / "four"))
     with pytest.raises(UserError, match=r"RUN: expected complete runs of the task patients"):
         pool([])
+
+
+def test_a_comparison_beside_the_runs_is_passed_over(tmp_path, capsys):
+    write_all(tmp_path)
+    (tmp_path / "compared").mkdir()
+    (tmp_path / "compared" / "config.yaml").write_text("task: {name: copy}\ncompare:\n  cells: [gru, rnn]\n")
+    (tmp_path / "compared" / "command.txt").write_text("command")
+    assert pooled_folds.main([str(tmp_path)]) == 0
+    assert "5 patients" in capsys.readouterr().out
 
 
 def test_a_difference_covers_what_other_patients_would_give():

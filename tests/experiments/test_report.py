@@ -1,11 +1,12 @@
 import io
+import json
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
 from rich.console import Console
 
-from experiments import report
+from experiments import cli, report
 from experiments.errors import UserError
 from tests.experiments.runs import write_run
 
@@ -61,3 +62,11 @@ def test_draws_a_picture_and_nothing_without_rows(runs, tmp_path):
     empty = report.read(write_run(tmp_path / "empty", validation=()))
     with pytest.raises(UserError, match="nothing to draw"):
         report.draw([empty], tmp_path / "comparison.png")
+
+
+def test_draws_a_run_whose_floor_is_of_another_metric(tmp_path):
+    run = write_run(tmp_path / "runs" / "0", test=0.5)
+    summary = json.loads(run.summary.read_text())
+    run.summary.write_text(json.dumps(summary | {"floor": {"exact_match": 0.1}}))
+    assert cli.main(["report", str(tmp_path / "runs"), "--plot", str(tmp_path / "curves.png")]) == 0
+    assert (tmp_path / "curves.png").stat().st_size > 1000

@@ -64,6 +64,13 @@ def test_a_goal_may_be_a_share_of_the_floor(error, verdict, tmp_path):
     assert f"| video | mse | 0.12 | {error} | {verdict} |" in page_of(tmp_path)
 
 
+def test_folds_of_patients_that_are_not_whole_are_said_to_be(tmp_path):
+    write_run(tmp_path / "runs" / "0", task="{name: patients, fold: 2, missing: mean}", name="patients", test=0.5)
+    text = page_of(tmp_path)
+    assert "| see the pooled folds |" in text
+    assert "## patients, folds pooled" in text
+
+
 def test_every_goal_is_that_of_a_config_and_of_a_metric():
     configs = {path.stem for path in (Path(__file__).parents[2] / "configs").glob("*.yaml")}
     assert set(GOALS) <= configs
@@ -92,7 +99,7 @@ def test_the_runs_of_a_comparison_stand_in_its_table_alone(tmp_path):
     variant = {"cell": "gru", "widths": [8], "parameters": 9, "test": [{"accuracy": 0.5}], "floor": {}, "diverged": 0}
     results = {
         "config": "compare_copy",
-        "command": "python -m experiments compare configs/compare_copy.yaml",
+        "command": "python -m experiments compare configs/compare_copy.yaml --run-dir /somewhere",
         "metric": "accuracy",
         "variants": {"gru-width": variant | {"milliseconds": 1.0, "mebibytes": 2.0}},
     }
@@ -101,3 +108,4 @@ def test_the_runs_of_a_comparison_stand_in_its_table_alone(tmp_path):
     assert "## compare_copy\n" in text
     assert "| gru, equal width | 8 | 9 | 0.5 | 1 | 2 |" in text
     assert text.count("| copying |") == 1
+    assert "`python -m experiments compare configs/compare_copy.yaml`" in text

@@ -208,6 +208,7 @@ def test_what_is_missing_is_named(monkeypatch):
 def made(table):
     """A task with word vectors, the model of a config on it, and the model's first parameters."""
     settings = ["task.word_vectors=4", "model.input_features=4", "model.features=4", "model.bidirectional=false"]
+    settings.append("model.members=1")
     config = configs.load(FILE, [f"task.path={table}", *settings])
     task = build(config.task)
     model = build_model(config.model, task)

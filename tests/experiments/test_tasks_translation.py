@@ -146,7 +146,7 @@ def texts(task, batch):
     pairs = pairs_of_dates()
     sources = sorted(set("".join(source for source, _ in pairs)))
     targets = sorted(set("".join(target for _, target in pairs)))
-    assert task.inputs == (len(sources), len(targets) + 1, 0, 0, max(len(target) for _, target in pairs) + 1)
+    assert task.inputs == (len(sources) + 1, len(targets) + 1, 0, 0, max(len(target) for _, target in pairs) + 1)
     for row in np.flatnonzero(batch.weights[:, 0]):
         said = int(batch.weights[row].sum())
         assert batch.targets[row, said - 1] == 0
@@ -189,6 +189,59 @@ def test_the_test_split_is_scored_without_filling_and_drawn(dates):
     assert panel["columns"] == list(source.replace(" ", "␣"))
     assert panel["rows"] == [*target.replace(" ", "␣"), "end"]
     assert np.shape(panel["weights"]) == (len(panel["rows"]), len(panel["columns"]))
+
+
+@pytest.fixture
+def strange(monkeypatch):
+    """Numbers by letters, where each part has characters of its own, and the longest texts are held out."""
+    pairs = [(f"{number} a", f"{number}b") for number in range(120)]
+    held_out = split(list(range(120)))
+    for place in held_out["test"]:
+        pairs[place] = (f"é{place}", f"{place}çç long")
+    for place in held_out["validation"]:
+        pairs[place] = (f"ü{place}", f"ñ{place}")
+    monkeypatch.setattr(interface_strings, "pairs", lambda language, longest: pairs)
+    return pairs
+
+
+def test_alphabets_are_those_of_training(strange):
+    """Digits, a space and "a" of sources, digits and "b" of targets, of at most three characters."""
+    task = build(config(pairs="interface"))
+    assert task.inputs == (13, 12, 0, 0, 5)
+    test, validation = (next(task.split_batches(part, 12)) for part in ("test", "validation"))
+    known = " 0123456789a"
+    for row, place in enumerate(split(list(range(120)))["test"]):
+        digits = [known.index(sign) for sign in str(place)]
+        np.testing.assert_array_equal(test.inputs.source[row, : test.seq_lengths[row]], [12, *digits])
+        said = int(test.weights[row].sum()) - 1
+        np.testing.assert_array_equal(test.targets[row, :said], digits)
+    assert (validation.inputs.source[:6, 0] == 12).all()
+    assert max(task.train_batch(0, step, 64).inputs.source.max() for step in range(3)) == 11
+
+
+def test_what_cannot_be_written_is_wrong(strange):
+    task = build(config(pairs="interface"))
+    batch = next(task.split_batches("test", 12))
+    found = task.assess([(batch, answers(batch, lambda said: said))])
+    # Of each text "çç long" is missing.
+    characters = sum(len(target) for _, target in split(strange)["test"])
+    assert found.metrics == {"exact_match": 0, "character_error_rate": 7 * 12 / characters}
+    assert found.pictures["attention"]["panels"][0]["columns"][0] == "�"
+
+
+def test_a_language_with_few_texts_is_refused(strange):
+    translation.check_data(config(pairs="interface", language="fy"))
+    del strange[99:]
+    with pytest.raises(UserError, match=r'language: .* at least 100 interface strings .* 40 .*, got "fy" with 99'):
+        translation.check_data(config(pairs="interface", language="fy"))
+    with pytest.raises(UserError, match=r'got "fy" with 99'):
+        build(config(pairs="interface", language="fy"))
+
+
+@pytest.mark.parametrize("pairs", ["dates", "interface"])
+def test_english_is_no_language_to_translate_to(pairs):
+    with pytest.raises(UserError, match=r'task\.language: expected one of the \d+ languages .*, got "en"'):
+        translation.check_data(config(pairs=pairs, language="en"))
 
 
 def test_floors_are_the_better_guess():

@@ -167,15 +167,27 @@ def test_pixels_are_over_their_root_mean_square(forecasts):
     assert np.isclose((forecasts.train_batch(0, 0, 200).inputs ** 2).mean(), 1, rtol=0.1)
 
 
-def test_the_floor_copies(forecasts):
-    """Frame by frame, from the clips as the other target shows them; the roll-out begins after half of the frames."""
+def test_the_floor_copies_or_says_the_mean_frame(forecasts, monkeypatch):
+    """Of all test clips as the other target shows them, frame by frame; the roll-out begins after half of a clip."""
     batch = rows_of(build(target="digits"), "test")
-    next_error, later_error = [], []
+    told = []
+    monkeypatch.setattr(next_frames, "linear_error", lambda train, test: told.append((train, test)) or 0.0)
+    build()
+    ((reference, scored),) = told
+    np.testing.assert_allclose(scored, batch.inputs[..., 0] * forecasts.scale, atol=1e-6)
+    mean = sum(frame.astype(np.float64) for film in reference for frame in film) / (30 * 6)
+    errors = {"copied": ([], []), "mean": ([], [])}
     for film in batch.inputs[..., 0] * forecasts.scale:
-        next_error += [np.mean((film[t + 1] - film[t]) ** 2) for t in range(5)]
-        later_error += [np.mean((film[t] - film[2]) ** 2) for t in range(3, 6)]
-    assert np.isclose(forecasts.floor["mse"], np.mean(next_error), atol=1e-5)
-    assert np.isclose(forecasts.floor["rollout_mse"], np.mean(later_error), atol=1e-5)
+        errors["copied"][0].extend(np.mean((film[t + 1] - film[t]) ** 2) for t in range(5))
+        errors["copied"][1].extend(np.mean((film[t] - film[2]) ** 2) for t in range(3, 6))
+        errors["mean"][0].extend(np.mean((film[t + 1] - mean) ** 2) for t in range(5))
+        errors["mean"][1].extend(np.mean((film[t] - mean) ** 2) for t in range(3, 6))
+    (copied, copied_later), (always, always_later) = (map(np.mean, both) for both in errors.values())
+    assert copied < always
+    assert always_later < copied_later
+    assert np.isclose(forecasts.floor["mse"], copied, atol=1e-5)
+    assert np.isclose(forecasts.floor["rollout_mse"], always_later, atol=1e-5)
+    assert f"({always:.4f}, {always_later:.4f})" in forecasts.floor_note
 
 
 def test_the_linear_floor_knows_all_that_is_linear():
@@ -198,6 +210,36 @@ def test_the_linear_floor_knows_all_that_is_linear():
     assert next_frames.linear_error(films[:4], films[4:]) < 1e-12
     films[4:, 1:] += 0.5
     assert next_frames.linear_error(films[:4], films[4:]) > 1e-3
+
+
+def test_the_linear_floor_on_any_number_of_films(monkeypatch):
+    """More of them than are told at once; against NumPy's regression on pixels gathered one by one."""
+    films = np.random.default_rng(1).random((9, 4, 8, 7))
+    monkeypatch.setattr(next_frames, "_CLIPS_AT_ONCE", 2)
+
+    def inputs(film, step):
+        here, before = (np.pad(frame, 2) for frame in (film[step], film[max(step - 1, 0)]))
+        for row, column in itertools.product(range(8), range(7)):
+            window = np.s_[row : row + 5, column : column + 5]
+            yield [*here[window].ravel(), *before[window].ravel(), 1]
+
+    x = np.array([list(inputs(film, step)) for film in films for step in range(3)]).reshape(9, -1, 51)
+    y = films[:, 1:].reshape(9, -1)
+    weights = np.linalg.lstsq(x[:4].reshape(-1, 51), y[:4].ravel(), rcond=None)[0]
+    expected = np.mean((x[4:] @ weights - y[4:]) ** 2)
+    assert np.isclose(next_frames.linear_error(films[:4], films[4:]), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "other", [{"digits": 3}, {"steps": 9}, {"side": 21}, {"lowest_speed": 0.5}, {"highest_speed": 3}], ids=str
+)
+def test_the_measured_floor_is_that_of_its_settings_alone(other):
+    measured = {"target": "digits", "steps": 8, "side": 20}
+    assert build(**measured).floor == {"nll": 5.004, "exact_match": 0.692, "digit_accuracy": 0.839}
+    task = build(**measured | other)
+    assert set(task.floor) == {"nll"}
+    assert "for task.digits 2, task.steps 8, task.side 20" in task.floor_note
+    assert "ridge" not in task.floor_note
 
 
 def test_forecasts_are_judged_by_how_far_ahead_they_are():
