@@ -15,7 +15,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -122,7 +122,7 @@ def _check_whole(name: str, members: Sequence[Run]) -> None:
             )
 
 
-def _cases(run: Run) -> dict[str, list[float]]:
+def _cases(run: Run) -> dict[str, Any]:
     """What a run wrote down of each patient of its test split."""
     try:
         return json.loads(run.directory.pictures.read_text(encoding="utf-8"))["reliability"]["cases"]
