@@ -4,6 +4,7 @@
     {"kind": "fan", "unit": "GW", "panels": [{"past": [...], "future": [...], "levels": [...], "quantiles": [[...]]}]}
     {"kind": "frames", "rows": {"true": [[[...]]], ...}}                          for each row a list of images in 0..1
     {"kind": "lines", "x": "step", "y": "torque", "panels": [{"title": ..., "lines": {"true": [...], ...}}]}
+        with "at": [...] in a panel, where on x its values lie, and "limits": [low, high] beside "kind", of every y axis
     {"kind": "reliability", "predicted": [...], "observed": [...], "count": [...]}                        of each bin
     {"kind": "roll", "rows": {"true": [[...]], "probability": [[...]]}, "lowest": 21}              steps x keys, 0..1
     {"kind": "words", "panels": [{"title": ..., "words": [...], "weights": [...]}]}     a text, shaded by weights >= 0
@@ -104,7 +105,13 @@ def _lines(picture: dict[str, Any]) -> "Figure":
     figure, axes = new_figure(len(panels))
     for panel, axis in zip(panels, axes, strict=True):
         for name, values in panel["lines"].items():
-            axis.plot(values, linewidth=1.2, label=name)
+            # Where values lie at uneven places, marks show which.
+            at, marker = (panel["at"], ".") if "at" in panel else (range(len(values)), "")
+            axis.plot(at, values, marker=marker, linewidth=1.2, label=name)
+        if "limits" in picture:
+            low, high = picture["limits"]
+            # A little more, so that lines along the ends are whole.
+            axis.set_ylim(low - 0.03 * (high - low), high + 0.03 * (high - low))
         axis.set_title(panel.get("title", ""), fontsize="medium")
         axis.set_xlabel(picture.get("x", "step"))
         axis.set_ylabel(picture.get("y", ""))

@@ -3,15 +3,15 @@
     python -m experiments.pooled_folds RUN...
 
 RUN are run directories, or directories of them. Runs that differ only in seed and fold are one line: a patient's risk
-is the mean, over the seeds, of the risks that the runs in whose test split the patient lies gave. AUROC comes with its
-95 % interval (DeLong et al. 1988). Differences between two lines have an interval from a paired bootstrap: patients,
-those with the event and those without apart, are drawn 2000 times with replacement, the same ones for both lines. It
-tells how much depends on which patients there were, not how much on seeds or on how the folds were drawn.
+is the mean, over the seeds, of the risks that the runs in whose test split the patient lies gave. A floor that several
+configs share is one line, too. AUROC comes with its 95 % interval (DeLong et al. 1988). Differences between two lines
+have an interval from a paired bootstrap: patients, those with the event and those without apart, are drawn 2000 times
+with replacement, the same ones for both lines. It tells how much depends on which patients there were, not how much on
+seeds or on how the folds were drawn.
 """
 
 import argparse
 import itertools
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,7 +30,8 @@ from experiments.tasks import risk_scores
 from experiments.tasks.patients import FOLDS
 
 DRAWS = 2000
-_FREE = ("task.fold", "seed")
+_SAME = 1e-5
+"""Floors that differ by no more are the same: they were computed on other machines, and rounded."""
 
 
 class Pooled(NamedTuple):
@@ -39,27 +40,32 @@ class Pooled(NamedTuple):
     events: np.ndarray
     """(patients,) 0 or 1."""
     risks: dict[str, np.ndarray]
-    """(patients,) of each line: the configs, and the floors that their runs name."""
+    """(patients,) of each line: the configs, then the floors that their runs name."""
 
 
 def pool(runs: Sequence[Run]) -> Pooled:
     """Put the folds together; UserError where runs do not add up to every patient once a seed."""
-    groups: dict[str, list[Run]] = {}
+    groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         if run.complete and run.settings["task.name"] == "patients":
-            settings = {path: value for path, value in run.settings.items() if path not in _FREE}
-            groups.setdefault(f"{run.name} {json.dumps(settings, sort_keys=True)}", []).append(run)
+            groups.setdefault((run.name, run.group), []).append(run)
     if not groups:
         raise UserError("RUN: expected complete runs of the task patients, found none there; train some first")
-    names = [key.partition(" ")[0] for key in groups]
+    names = [name for name, _ in groups]
     for name, members in zip(names, groups.values(), strict=True):
         _check_whole(name, members)
     lines: dict[str, dict[int, float]] = {}
+    floors: dict[str, list[tuple[list[str], dict[int, float]]]] = {}
     events: dict[int, int] = {}
     for number, (name, members) in enumerate(zip(names, groups.values(), strict=True)):
         label = name if names.count(name) == 1 else f"{name} ({names[:number].count(name) + 1})"
-        for key, risks in _of_group(label, members, events).items():
-            lines.setdefault(key, risks)
+        found = _of_group(members, events)
+        lines[label] = found.pop("risk")
+        for floor, risks in found.items():
+            _add_floor(floors.setdefault(floor, []), label, risks)
+    for floor, different in floors.items():
+        for owners, risks in different:
+            lines[floor if len(different) == 1 else f"{floor} of {', '.join(owners)}"] = risks
     patients = sorted(events)
     for name, risks in lines.items():
         if sorted(risks) != patients:
@@ -89,7 +95,9 @@ def differences(pooled: Pooled, one: str, other: str) -> Mapping[str, tuple[floa
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print both tables."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.pooled_folds", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.pooled_folds", description="Pool the folds of the task patients."
+    )
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories, or directories of them")
     paths = parser.parse_args(arguments).runs
     try:
@@ -124,16 +132,17 @@ def _check_whole(name: str, members: Sequence[Run]) -> None:
 
 def _cases(run: Run) -> dict[str, Any]:
     """What a run wrote down of each patient of its test split."""
-    try:
-        return json.loads(run.directory.pictures.read_text(encoding="utf-8"))["reliability"]["cases"]
-    except (OSError, ValueError, KeyError):
+    cases = run.directory.read_pictures().get("reliability", {}).get("cases", {})
+    if not {"number", "event", "risk"} <= cases.keys():
         raise UserError(
-            f"{run.directory.pictures}: expected the risks of the patients tested, found none; train this run again"
-        ) from None
+            f"{run.directory.pictures}: expected the risks of the patients tested, found none; repeat the command in "
+            f"{run.directory.command} with another --run-dir, and name that instead"
+        )
+    return cases
 
 
-def _of_group(label: str, members: Sequence[Run], events: dict[int, int]) -> dict[str, dict[int, float]]:
-    """Risks by line and patient of the runs of one config; their outcomes go into ``events``."""
+def _of_group(members: Sequence[Run], events: dict[int, int]) -> dict[str, dict[int, float]]:
+    """Risks by name ("risk", and floors) and patient of the runs of one config; outcomes go into ``events``."""
     found: dict[str, dict[int, list[float]]] = {}
     seen: set[tuple[int, int]] = set()
     for run in members:
@@ -145,10 +154,19 @@ def _of_group(label: str, members: Sequence[Run], events: dict[int, int]) -> dic
         events |= dict(zip(cases["number"], cases["event"], strict=True))
         for name, risks in cases.items():
             if name not in ("number", "event"):
-                line = found.setdefault(label if name == "risk" else name, {})
+                line = found.setdefault(name, {})
                 for number, risk in zip(cases["number"], risks, strict=True):
                     line.setdefault(number, []).append(risk)
     return {name: {number: float(np.mean(risks)) for number, risks in line.items()} for name, line in found.items()}
+
+
+def _add_floor(different: list[tuple[list[str], dict[int, float]]], label: str, risks: dict[int, float]) -> None:
+    """Add a config's floor to the different ones of its name, or the config to the owners of the same one."""
+    for owners, known in different:
+        if known.keys() == risks.keys() and all(abs(known[number] - risk) <= _SAME for number, risk in risks.items()):
+            owners.append(label)
+            return
+    different.append(([label], risks))
 
 
 def tables(pooled: Pooled) -> list[list[list[str]]]:

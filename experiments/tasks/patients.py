@@ -98,7 +98,7 @@ def build(config: PatientsConfig) -> Task:
         "as a row, as the model has; never measured = the mean; ridge penalty chosen within the training patients; "
         "same fold. Trained on rows at the landmark alone it is worse (over all folds AUROC 0.883 against 0.895)",
         **stored({"train": train} | {name: held_out(rows) for name, rows in chosen.items()}, change),
-        assess=lambda pairs: _assess(pairs, chosen["test"] + 1, floors),
+        assess=lambda pairs: _assess(pairs, {row + 1: patients[row] for row in chosen["test"].tolist()}, floors),
         facts={
             "sha256": pbc.SHA256,
             "train_patients": len(trains),
@@ -201,8 +201,13 @@ def _fed(batch: Batch, missing: Literal["decay", "mean", "mean_and_mask"]) -> Ba
     return batch._replace(inputs=fed if missing == "decay" else np.concatenate(fed, axis=-1))
 
 
-def _assess(pairs: Iterable[tuple[Batch, Any]], numbers: np.ndarray, floors: Mapping[str, np.ndarray]) -> Assessment:
-    """AUROC and Brier score of the fold, and each patient's risk, so that `experiments.pooled_folds` can pool folds."""
+def _assess(
+    pairs: Iterable[tuple[Batch, Any]], tested: Mapping[int, Patient], floors: Mapping[str, np.ndarray]
+) -> Assessment:
+    """AUROC and Brier score of the fold, and each patient's risk, so that `experiments.pooled_folds` can pool folds.
+
+    ``tested``: the patients of the rows by their number, in order.
+    """
     courses, events = [], []
     for batch, outputs in pairs:
         for row in np.flatnonzero(batch.weights.any(axis=1)):
@@ -210,28 +215,40 @@ def _assess(pairs: Iterable[tuple[Batch, Any]], numbers: np.ndarray, floors: Map
             courses.append(1 / (1 + np.exp(-np.float64(outputs[row, : last + 1, 0]))))
             events.append(float(batch.targets[row, last, 0]))
     p, y = np.array([course[-1] for course in courses]), np.array(events)
-    cases = {"number": numbers.tolist(), "event": [int(event) for event in y], "risk": np.round(p, 6).tolist()}
+    cases = {"number": list(tested), "event": [int(event) for event in y], "risk": np.round(p, 6).tolist()}
     cases |= {f"logistic_{name}": np.round(floor, 6).tolist() for name, floor in floors.items()}
     metrics = {name: value for name, value in _metrics(p, y).items() if name != "nll"}
     return Assessment(
         metrics,
         {
             "reliability": risk_scores.reliability(p, y) | {"cases": cases},
-            "courses": _courses(courses, y, numbers),
+            "courses": _courses(courses, y, tested),
         },
     )
 
 
-def _courses(courses: Sequence[np.ndarray], events: np.ndarray, numbers: np.ndarray) -> dict[str, Any]:
-    """A picture of the risk at each visit, of the patients with and without the event whose risk changed most."""
+def _courses(courses: Sequence[np.ndarray], events: np.ndarray, tested: Mapping[int, Patient]) -> dict[str, Any]:
+    """A picture of the risk at each visit, of the patients with and without the event whose risk changed most.
+
+    Beside it stands the answer at that visit, which training asks for: an event soon after the landmark can be too far
+    from the first visit.
+    """
     change = np.array([np.ptp(course) for course in courses])
+    numbers = list(tested)
     panels = []
-    for value, end in ((1, "event"), (0, "no event")):
+    for value, answer in ((1, "event"), (0, "no event")):
         rows = np.flatnonzero(events == value)
         for row in rows[np.argsort(-change[rows], kind="stable")][:_SHOWN]:
-            title = f"patient {numbers[row]}: {end} within {HORIZON:g} years of the landmark"
-            panels.append({"title": title, "lines": {"risk told at the visit": np.round(courses[row], 4).tolist()}})
-    return {"kind": "lines", "x": "visit", "y": f"risk of the event within {HORIZON:g} years", "panels": panels}
+            patient = tested[numbers[row]]
+            times = patient.times[: len(courses[row])]
+            lines = {
+                "risk told at the visit": np.round(courses[row], 4).tolist(),
+                "what came": [outcome(patient, time) for time in times],
+            }
+            title = f"patient {numbers[row]}: {answer} within {HORIZON:g} years of the landmark"
+            panels.append({"title": title, "at": np.round(times, 4).tolist(), "lines": lines})
+    axes = {"x": "years since the first visit", "y": f"event within {HORIZON:g} years of the visit", "limits": [0, 1]}
+    return {"kind": "lines", **axes, "panels": panels}
 
 
 def _left_out(patients: Sequence[Patient], outcomes: np.ndarray) -> dict[str, int]:

@@ -17,16 +17,16 @@ EVENTS = {1: 1, 2: 0, 3: 1, 4: 0, 5: 0}
 FOLDS = {number: [number] for number in EVENTS}
 
 
-def write(folder, *, name="patients", seed=0, fold=1, risks, missing="mean"):
+def write(folder, *, name="patients", seed=0, fold=1, risks, missing="mean", floor=0.0, looks=""):
     path = folder / f"{name}-{seed}-{fold}"
     path.mkdir(parents=True)
     source = folder / "source.yaml"
-    source.write_text(f"task: {{name: patients, fold: {fold}, missing: {missing}}}\nseed: {seed}\n")
+    source.write_text(f"task: {{name: patients, fold: {fold}, missing: {missing}}}\nseed: {seed}\n{looks}")
     directory = RunDirectory(path)
     directory.create(configs.load(source), "command")
     numbers = FOLDS[fold]
     cases = {"number": numbers, "event": [EVENTS[number] for number in numbers]}
-    cases |= {"risk": [risks[number] for number in numbers], "logistic": [number / 10 for number in numbers]}
+    cases |= {"risk": [risks[number] for number in numbers], "logistic": [number / 10 + floor for number in numbers]}
     directory.pictures.write_text(json.dumps({"reliability": {"kind": "reliability", "cases": cases}}))
     summary = {"status": "complete", "config": name, "seed": seed, "test": {}, "seconds": {}, "steps": 1}
     directory.summary.write_text(json.dumps(summary))
@@ -55,6 +55,22 @@ def test_configs_of_one_name_are_told_apart(tmp_path):
     assert set(pool(runs_of(tmp_path)).risks) == {"patients (1)", "patients (2)", "logistic"}
 
 
+def test_what_runs_write_down_makes_no_other_config(tmp_path):
+    for fold in FOLDS:
+        looks = "logging: {tensorboard: false}\n" if fold == 1 else ""
+        write(tmp_path, fold=fold, risks=dict.fromkeys(EVENTS, 0.5), looks=looks)
+    assert list(pool(runs_of(tmp_path)).risks) == ["patients", "logistic"]
+
+
+def test_floors_that_differ_are_kept_apart(tmp_path):
+    for name, floor in (("one", 0.0), ("two", 0.2), ("three", 1e-6)):
+        write_all(tmp_path / name, name=name, floor=floor)
+    risks = pool([run for name in ("one", "two", "three") for run in runs_of(tmp_path / name)]).risks
+    assert list(risks) == ["one", "two", "three", "logistic of one, three", "logistic of two"]
+    np.testing.assert_allclose(risks["logistic of one, three"], 0.1 * np.arange(1, 6))
+    np.testing.assert_allclose(risks["logistic of two"], 0.1 * np.arange(1, 6) + 0.2)
+
+
 def write_all(folder, **options):
     for fold in FOLDS:
         write(folder, fold=fold, risks=dict.fromkeys(EVENTS, 0.5), **options)
@@ -74,18 +90,21 @@ def test_what_does_not_add_up_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"seed 0 of fold 1 is there twice"):
         pool(runs_of(tmp_path / "three"))
     write_all(tmp_path / "four")
-    (tmp_path / "four" / "patients-0-3" / "pictures.json").unlink()
-    with pytest.raises(UserError, match=r"patients-0-3/pictures\.json: expected the risks .* train this run again"):
-        pool(runs_of(tmp_path / "four"))
+    pictures = tmp_path / "four" / "patients-0-3" / "pictures.json"
+    for text in ("{}", '{"reliability": {"kind": "reliability"}}', '{"reliability": {"cases": {"number": [3]}}}', None):
+        pictures.unlink() if text is None else pictures.write_text(text)
+        with pytest.raises(UserError, match=r"patients-0-3/pictures\.json: expected the risks .* another --run-dir"):
+            pool(runs_of(tmp_path / "four"))
     with pytest.raises(UserError, match=r"RUN: expected complete runs of the task patients"):
         pool([])
 
 
-def test_a_comparison_beside_the_runs_is_passed_over(tmp_path, capsys):
+@pytest.mark.parametrize("config", ["task: {name: copy}\ncompare:\n  cells: [gru, rnn]\n", "contenders: [gru]\n"])
+def test_a_comparison_or_a_bench_beside_the_runs_is_passed_over(config, tmp_path, capsys):
     write_all(tmp_path)
-    (tmp_path / "compared").mkdir()
-    (tmp_path / "compared" / "config.yaml").write_text("task: {name: copy}\ncompare:\n  cells: [gru, rnn]\n")
-    (tmp_path / "compared" / "command.txt").write_text("command")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.yaml").write_text(config)
+    (tmp_path / "other" / "command.txt").write_text("command")
     assert pooled_folds.main([str(tmp_path)]) == 0
     assert "5 patients" in capsys.readouterr().out
 
@@ -120,3 +139,6 @@ def test_the_command_prints_both_tables(tmp_path, capsys):
     assert "patients - logistic" in out
     assert pooled_folds.main([str(tmp_path / "none")]) == 2
     assert "none: no such directory" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match=r"^0$"):
+        pooled_folds.main(["--help"])
+    assert "usage: python -m experiments.pooled_folds" in capsys.readouterr().out

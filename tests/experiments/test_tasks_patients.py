@@ -1,5 +1,6 @@
 """The patients as a task: what is asked of whom, that nothing later is told, what models get, and scores by hand."""
 
+import json
 import re
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import gru_jax
+from experiments import pictures
 from experiments.config import check
 from experiments.errors import UserError
 from experiments.model import build_model
@@ -209,6 +211,29 @@ def test_the_fold_is_scored_without_filling_and_keeps_its_cases(tasks):
     )
     # The floor is that of the risks that lie beside.
     assert np.mean((np.array(cases["logistic_visits"]) - events) ** 2) == pytest.approx(task.floor["brier"], abs=1e-4)
+
+
+def test_courses_show_the_answer_at_each_visit(people, tasks):
+    """A patient with the event soon after the landmark, but more than 3 years after the first visit."""
+    (batch,) = tasks[2].split_batches("test", 1000)
+    outputs = np.zeros((*batch.weights.shape, 1), np.float32)
+    numbers = tasks[2].assess([(batch, outputs)]).pictures["reliability"]["cases"]["number"]
+    late = [row for row, n in enumerate(numbers) if people[n - 1].event and 3.1 < people[n - 1].followed < 5]
+    person = people[numbers[late[0]] - 1]
+    outputs[late[0], 0] = 4
+    picture = tasks[2].assess([(batch, outputs)]).pictures["courses"]
+    panel = picture["panels"][0]
+    assert panel["title"] == f"patient {numbers[late[0]]}: event within 3 years of the landmark"
+    times = person.times[person.times <= 2.25]
+    np.testing.assert_allclose(panel["at"], times, atol=1e-4)
+    assert panel["lines"]["what came"] == [float(person.followed <= time + 3) for time in times]
+    assert panel["lines"]["what came"][0] == 0
+    json.dumps(picture, allow_nan=False)
+    axes = pictures.draw(picture, "x").axes
+    assert len({axis.get_ylim() for axis in axes}) == 1
+    assert axes[0].get_ylim() == pytest.approx((0, 1), abs=0.05)
+    assert {axis.get_xlabel() for axis in axes} == {"years since the first visit"}
+    np.testing.assert_allclose(np.asarray(axes[0].lines[0].get_xdata()), times, atol=1e-4)
 
 
 def test_a_gru_d_reads_them_in_the_model(tasks):
