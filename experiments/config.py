@@ -58,9 +58,9 @@ def to_yaml(config: pydantic.BaseModel) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def fingerprint(config: pydantic.BaseModel, *, without_seed: bool = False) -> str:
-    """Ten hex digits that differ when the resolved config differs (``without_seed``: apart from its seed)."""
-    values = config.model_dump(mode="json", exclude={"seed"} if without_seed else None)
+def fingerprint(config: pydantic.BaseModel) -> str:
+    """Ten hex digits that differ when the resolved config differs."""
+    values = config.model_dump(mode="json")
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 

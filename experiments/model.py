@@ -12,6 +12,7 @@ from experiments.encoder_decoder import EncoderDecoder
 from experiments.ensemble import Ensemble
 from experiments.frames_model import FramesModel
 from experiments.tasks import Frames, Measured, Sentences, Task, Tokens, Vectors
+from experiments.tasks.judged import Judged
 from experiments.tasks.pooled import Pooled
 
 if TYPE_CHECKING:
@@ -68,16 +69,18 @@ class SequenceModel(nn.Module):
         self.output_layer = nn.Dense(self.outputs)
 
     def __call__(
-        self, inputs: jax.Array, seq_lengths: jax.Array | None = None, *, deterministic: bool = True
+        self, inputs: jax.Array | Judged, seq_lengths: jax.Array | None = None, *, deterministic: bool = True
     ) -> jax.Array:
         """Outputs for tokens (B, T) or vectors (B, T, I); ``seq_lengths`` (B,) says where rows end.
 
+        To the outputs for `Judged` tokens their logits are added: what is learned is what these miss.
         With ``deterministic=False`` dropout acts, and draws from the "dropout" key.
         """
         return self.pooled(inputs, seq_lengths, deterministic=deterministic).outputs
 
-    def pooled(self, inputs: jax.Array, seq_lengths: jax.Array | None = None, *, deterministic: bool = True) -> Pooled:
+    def pooled(self, inputs: Any, seq_lengths: jax.Array | None = None, *, deterministic: bool = True) -> Pooled:
         """The outputs of a call, and with ``readout="attention"`` the weights (B, T) of the steps that they rest on."""
+        inputs, judged = inputs if isinstance(inputs, Judged) else (inputs, None)
         _, ys = self.recurrent(self._enter(inputs), seq_lengths=seq_lengths, deterministic=deterministic)
         weights = None
         if self.readout == "last":
@@ -88,7 +91,8 @@ class SequenceModel(nn.Module):
             # Padded steps are zero in ys; a row of length 0 has mean 0.
             lengths = jnp.full(ys.shape[0], ys.shape[1]) if seq_lengths is None else seq_lengths
             ys = ys.sum(axis=1) / jnp.maximum(lengths, 1)[:, None].astype(ys.dtype)
-        return Pooled(self.output_layer(self.dropout(ys, deterministic=deterministic)), weights)
+        outputs = self.output_layer(self.dropout(ys, deterministic=deterministic))
+        return Pooled(outputs if judged is None else outputs + judged, weights)
 
     def advance(self, inputs: jax.Array, carry: Any = None) -> tuple[Any, jax.Array]:
         """Read (B, T) more inputs from ``carry`` (None: the start), without dropout.

@@ -12,17 +12,28 @@
 `quantiles` are (levels, future).
 """
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from experiments.figures import FLOOR, TEST, TRAIN, VALIDATION, new_figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_TOKENS = 40
+"""How many of the inputs and of the outputs an attention map shows at most."""
+_TOKEN_INCHES, _PAGE_INCHES = 0.18, 18.0
+"""The side of a token there, and how wide a figure gets before panels go below one another."""
 _LETTERS = 100
 """In a line of running text."""
+_TITLE_LETTERS = 105
+"""In a line of its title, which is bold and not in typewriter letters."""
 _LETTER_INCHES = 0.602 * 9 / 72
 """How wide a letter of matplotlib's own typewriter font is at 9 points."""
+
+_READING = {"words": "; the darker a word, the more it weighs"}
+"""How to read a picture of a kind, where nothing else in it says so."""
 
 
 def draw(picture: dict[str, Any], title: str) -> "Figure":
@@ -40,24 +51,37 @@ def draw(picture: dict[str, Any], title: str) -> "Figure":
     if kind not in kinds:
         raise ValueError(f"picture: expected one of {', '.join(kinds)}, got {kind!r}")
     figure = kinds[kind](picture)
-    figure.suptitle(f"{title}: test split", fontsize="medium")
+    figure.suptitle(f"{title}: test split{_READING.get(kind, '')}", fontsize="medium")
     return figure
 
 
 def _attention(picture: dict[str, Any]) -> "Figure":
+    """One colour scale for all panels, to the largest weight; of long sequences the beginning."""
+    from matplotlib.figure import Figure
+
     panels = picture["panels"]
-    longest = max(max(len(panel["rows"]), len(panel["columns"])) for panel in panels)
-    side = min(max(3.2, 0.26 * longest + 1.2), 8.0)
-    figure, axes = new_figure(len(panels), width=side, height=side)
-    for panel, axis in zip(panels, axes, strict=True):
-        axis.grid(visible=False)
-        axis.imshow(panel["weights"], cmap="magma", vmin=0, vmax=1, aspect="auto")
-        small = {"fontsize": "small" if longest < 30 else "xx-small"}
-        rotation = 90 if max(map(len, panel["columns"])) > 1 else 0
-        axis.set_xticks(range(len(panel["columns"])), panel["columns"], rotation=rotation, **small)
-        axis.set_yticks(range(len(panel["rows"])), panel["rows"], **small)
-        axis.set_xlabel("input")
-        axis.set_ylabel("output")
+    columns = [panel["columns"][:_TOKENS] for panel in panels]
+    rows = [panel["rows"][:_TOKENS] for panel in panels]
+    width = max(3.2, _TOKEN_INCHES * max(map(len, columns)) + 1.2)
+    # Tokens of several letters are written upwards, and need their length below the map.
+    upright = max(len(token) for tokens in columns for token in tokens) > 1
+    letters = max(len(token) for tokens in columns for token in tokens) if upright else 1
+    height = max(2.2, _TOKEN_INCHES * max(map(len, rows)) + 0.9 + 0.08 * letters)
+    across = max(1, min(len(panels), int(_PAGE_INCHES // width)))
+    down = -(-len(panels) // across)
+    figure = Figure(figsize=(width * across + 0.8, height * down), layout="constrained")
+    heaviest = max(max(map(max, panel["weights"])) for panel in panels) or 1.0
+    axes = [figure.add_subplot(down, across, number + 1) for number in range(len(panels))]
+    for panel, axis, inputs, outputs in zip(panels, axes, columns, rows, strict=True):
+        weights = [row[:_TOKENS] for row in panel["weights"][:_TOKENS]]
+        axis.imshow(weights, cmap="magma", vmin=0, vmax=heaviest, aspect="auto")
+        axis.set_xticks(range(len(inputs)), inputs, rotation=90 if upright else 0, fontsize="small")
+        axis.set_yticks(range(len(outputs)), outputs, fontsize="small")
+        axis.set(xlabel="input", ylabel="output")
+        counts = {"inputs": len(panel["columns"]), "outputs": len(panel["rows"])}
+        if cut := [f"{_TOKENS} of {count} {name}" for name, count in counts.items() if count > _TOKENS]:
+            axis.set_title(f"the first {', '.join(cut)}", fontsize="small")
+    figure.colorbar(axes[0].images[0], ax=axes, label="weight", aspect=30)
     return figure
 
 
@@ -66,20 +90,20 @@ def _fan(picture: dict[str, Any]) -> "Figure":
     figure, axes = new_figure(len(panels), width=4.6)
     for panel, axis in zip(panels, axes, strict=True):
         past, future, levels = panel["past"], panel["future"], panel["levels"]
-        ahead = range(len(past), len(past) + len(future))
-        pairs = zip(range(len(levels) // 2), reversed(range(len(levels))), strict=False)
-        for low, high in pairs:
+        ahead = range(len(future))
+        bands = len(levels) // 2
+        for low, high in zip(range(bands), reversed(range(len(levels))), strict=False):
+            # Inner bands are darker, in the legend as well.
+            shade = {"color": VALIDATION, "alpha": 0.15 + 0.3 * low / bands, "linewidth": 0}
             label = f"{levels[low]:g} to {levels[high]:g}"
-            axis.fill_between(
-                ahead, panel["quantiles"][low], panel["quantiles"][high], color=VALIDATION, alpha=0.2, label=label
-            )
+            axis.fill_between(ahead, panel["quantiles"][low], panel["quantiles"][high], **shade, label=label)
         if 0.5 in levels:
             axis.plot(ahead, panel["quantiles"][levels.index(0.5)], color=VALIDATION, label="forecast")
-        axis.plot(range(len(past)), past, color=TRAIN, linewidth=1, label="past")
+        axis.plot(range(-len(past), 0), past, color=TRAIN, linewidth=1, label="past")
         axis.plot(ahead, future, color=TEST, linewidth=1, label="what came")
-        axis.set_xlabel("step")
+        axis.set_xlabel("steps from the first forecast")
         axis.set_ylabel(picture.get("unit", ""))
-    axes[0].legend(frameon=False, fontsize="small")
+    _legend_below(figure, axes[0])
     return figure
 
 
@@ -95,6 +119,8 @@ def _frames(picture: dict[str, Any]) -> "Figure":
             axis.imshow(image, cmap="gray", vmin=0, vmax=1)
             axis.set_xticks([])
             axis.set_yticks([])
+            if number == 0:
+                axis.set_title(str(column + 1), fontsize="small")
             if column == 0:
                 axis.set_ylabel(name, rotation=0, ha="right", va="center")
     return figure
@@ -115,18 +141,24 @@ def _lines(picture: dict[str, Any]) -> "Figure":
         axis.set_title(panel.get("title", ""), fontsize="medium")
         axis.set_xlabel(picture.get("x", "step"))
         axis.set_ylabel(picture.get("y", ""))
-    axes[0].legend(frameon=False, fontsize="small")
+    _legend_below(figure, axes[0])
     return figure
+
+
+def _legend_below(figure: "Figure", axis: "Axes") -> None:
+    """What all panels have in common, where it hides no line."""
+    figure.legend(
+        *axis.get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False, fontsize="small"
+    )
 
 
 def _reliability(picture: dict[str, Any]) -> "Figure":
     figure, (axis,) = new_figure(1, width=4.4, height=4.4)
     axis.plot([0, 1], [0, 1], color=FLOOR, linestyle="--", linewidth=1, label="as it should be")
     axis.plot(picture["predicted"], picture["observed"], color=VALIDATION, marker="o", label="the model")
-    for predicted, observed, count in zip(picture["predicted"], picture["observed"], picture["count"], strict=True):
-        axis.annotate(str(count), (predicted, observed), textcoords="offset points", xytext=(5, -9), fontsize="x-small")
+    cases = " to ".join(map(str, sorted({min(picture["count"]), max(picture["count"])})))
     axis.set_xlabel("predicted probability")
-    axis.set_ylabel("observed frequency (with the number of cases)")
+    axis.set_ylabel(f"observed frequency, in bins of {cases} cases")
     axis.legend(frameon=False, fontsize="small")
     return figure
 
@@ -142,7 +174,8 @@ def _roll(picture: dict[str, Any]) -> "Figure":
         axis.imshow(keys, cmap="Greys", vmin=0, vmax=1, aspect="auto", origin="lower", extent=extent)
         axis.set_title(name, fontsize="medium")
         axis.set_xlabel("step")
-        axis.set_ylabel("key")
+        axis.set_ylabel("key (60 is the middle C)" if "lowest" in picture else "key")
+    figure.colorbar(axes[0].images[0], ax=axes, label="probability")
     return figure
 
 
@@ -150,22 +183,25 @@ def _words(picture: dict[str, Any]) -> "Figure":
     """Running text, each word the darker the more it weighs; the heaviest of a panel is darkest."""
     from matplotlib.figure import Figure
 
+    titles = [textwrap.wrap(panel["title"], _TITLE_LETTERS) or [""] for panel in picture["panels"]]
     places = [_running_text(panel["words"]) for panel in picture["panels"]]
-    rows = sum(panel[-1][0] + 3 for panel in places)
+    rows = sum(panel[-1][0] + len(title) + 2 for panel, title in zip(places, titles, strict=True))
     width, height = _LETTERS * _LETTER_INCHES + 0.4, 0.22 * rows + 0.4
     figure = Figure(figsize=(width, height))
     # One unit is a letter across, and a line down.
     axis = figure.add_axes((0.2 / width, 0, 1 - 0.4 / width, 1 - 0.4 / height), frame_on=False)
     axis.set(xlim=(0, _LETTERS), ylim=(rows, 0), xticks=[], yticks=[])
     top = 0.5
-    for panel, where in zip(picture["panels"], places, strict=True):
-        axis.text(0, top, panel["title"], fontsize=9, weight="bold", verticalalignment="center")
+    for panel, title, where in zip(picture["panels"], titles, places, strict=True):
+        for line, text in enumerate(title):
+            axis.text(0, top + line, text, fontsize=9, weight="bold", verticalalignment="center")
+        top += len(title)
         heaviest = max(panel["weights"]) or 1.0
         for word, weight, (row, column) in zip(panel["words"], panel["weights"], where, strict=True):
             shade = {"facecolor": VALIDATION, "alpha": 0.8 * weight / heaviest, "linewidth": 0, "pad": 1.5}
-            y = top + row + 1.1
+            y = top + row + 0.1
             axis.text(column, y, word, family="monospace", fontsize=9, verticalalignment="center", bbox=shade)
-        top += where[-1][0] + 3
+        top += where[-1][0] + 2
     return figure
 
 

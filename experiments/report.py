@@ -35,8 +35,6 @@ class Run:
     directory: RunDirectory
     name: str
     """The stem of the config file."""
-    fingerprint: str
-    """The same for runs that differ in nothing but the seed."""
     settings: dict[str, Any]
     """The config as dotted paths, without the seed."""
     summary: dict[str, Any]
@@ -96,7 +94,7 @@ def read(directory: RunDirectory) -> Run:
     settings = configs.flatten(config.model_dump(mode="json", exclude={"seed"}))
     rows = metrics_log.read(directory.metrics) if directory.metrics.exists() else []
     name = summary.get("config") or directory.path.resolve().parent.name
-    return Run(directory, name, configs.fingerprint(config, without_seed=True), settings, summary, rows)
+    return Run(directory, name, settings, summary, rows)
 
 
 def table(runs: Sequence[Run]) -> Group:

@@ -47,11 +47,8 @@ def markdown(runs: Sequence[Run], comparisons: Sequence[Mapping[str, Any]], comm
         ["config", "metric", "floor", "test", "goal", "runs", "parameters", "minutes a run", "command"],
         ["---", "---", "---:", "---:", "---", "---", "---:", "---:", "---"],
     ]
-    notes: dict[str, str] = {}
     for (name, _), members in sorted(groups.items()):
         lines += _lines(name, members)
-        if note := members[0].summary.get("floor_note"):
-            notes[name] = note
     return "\n".join(
         [
             "# Results",
@@ -67,7 +64,7 @@ def markdown(runs: Sequence[Run], comparisons: Sequence[Mapping[str, Any]], comm
             *_comparisons(comparisons),
             "## Floors",
             "",
-            *(f"- {name}: {note}" for name, note in notes.items()),
+            *_floors([run for _, members in sorted(groups.items()) for run in members]),
             "",
         ]
     )
@@ -98,6 +95,21 @@ def _lines(name: str, members: Sequence[Run]) -> list[list[str]]:
                 f"`{_command(members)}`" if first else "",
             ]
         )
+    return lines
+
+
+def _floors(runs: Sequence[Run]) -> list[str]:
+    """What the floor of each config is; where its runs have different ones (folds, overrides), whose each is."""
+    notes: dict[str, dict[str, list[Run]]] = {}
+    for run in runs:
+        if note := run.summary.get("floor_note"):
+            notes.setdefault(run.name, {}).setdefault(note, []).append(run)
+    lines = []
+    for name, there in notes.items():
+        for note, members in there.items():
+            seeds = ", ".join(str(seed) for seed in sorted({run.summary["seed"] for run in members}))
+            whose = f" (`{_command(members)}`, seed {seeds})" if len(there) > 1 else ""
+            lines.append(f"- {name}{whose}: {note}")
     return lines
 
 

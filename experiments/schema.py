@@ -15,7 +15,8 @@ from pydantic import (
 )
 from pydantic import ValidationInfo as Info
 
-from experiments.cell_configs import Block, CellConfig, ConvGRUCellConfig, GRUCellConfig
+from experiments.block import Block
+from experiments.cell_configs import CellConfig, ConvGRUCellConfig, GRUCellConfig
 from experiments.tasks import TaskConfig
 
 # Far above what anybody runs; above them only a slip of the finger, which would end in a failed allocation.

@@ -1,5 +1,6 @@
 """Every test runs under strict dtype promotion, with NaN checks off (NaN is put in on purpose) and fixed examples."""
 
+import gc
 import os
 
 # Most of the suite's time is compilation, and most of that what LLVM does after XLA is done with a program. JAX's own
@@ -8,10 +9,17 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import hypothesis
 import jax
+import jaxlib.version
 import pytest
 
 from tests.cases import CASES, KINDS
 
+# Three quarters of the rest go into emitting fusions through MLIR and into splitting a small program among compilers.
+# XLA aborts on a flag that it does not know: other releases, which may lack these, only compile more slowly.
+SPARING = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1" and jaxlib.version.__version__.startswith("0.10."):
+    # Read when the first program is compiled; what the user set comes last and wins.
+    os.environ["XLA_FLAGS"] = f"{SPARING} {os.environ.get('XLA_FLAGS', '')}".strip()
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 hypothesis.settings.register_profile(
     "gru_jax",
@@ -21,6 +29,13 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
 )
 hypothesis.settings.load_profile("gru_jax")
+
+
+def pytest_collection_finish():
+    """Spare the garbage collector the modules, which live as long as the process, and data while they are read."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000)
 
 
 @pytest.fixture

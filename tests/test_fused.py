@@ -197,7 +197,7 @@ def test_a_batch_sharded_over_devices_is_never_gathered():
     """In a process of its own, where the CPU is made to look like two devices; explicit axes too."""
     code = """
 import os
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 import gru_jax

@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from experiments.cell_configs import Block, CellConfig
+from experiments.block import Block
+from experiments.cell_configs import CellConfig
 from experiments.schema import Config
 
 Match = Literal["width", "parameters"]

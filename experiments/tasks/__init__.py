@@ -24,6 +24,7 @@ from experiments.tasks import (
     speech_digits,
     speech_vowels,
     summarise,
+    summarise_extract,
     translation,
     video,
 )
@@ -46,6 +47,7 @@ TaskConfig = Annotated[
     | pronunciation.PronunciationConfig
     | sentiment.SentimentConfig
     | summarise.SummariseConfig
+    | summarise_extract.SummariseExtractConfig
     | translation.TranslationConfig
     | video.VideoConfig
     | forecast.ForecastConfig
@@ -68,6 +70,7 @@ _MODULES: dict[type[TaskBlock], ModuleType] = {
     pronunciation.PronunciationConfig: pronunciation,
     sentiment.SentimentConfig: sentiment,
     summarise.SummariseConfig: summarise,
+    summarise_extract.SummariseExtractConfig: summarise_extract,
     translation.TranslationConfig: translation,
     video.VideoConfig: video,
     forecast.ForecastConfig: forecast,

@@ -3,35 +3,19 @@
 import gzip
 import importlib.util
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field
 
 from experiments.errors import UserError
-from experiments.tasks.images import warp
+from experiments.tasks.images import ImageAugmentation, in_pieces
 from experiments.tasks.packages import sha256
-from experiments.tasks.task import Batch, Task, TaskBlock, Vectors, stored
+from experiments.tasks.task import Task, TaskBlock, Vectors
 
 TEST_ROWS = 360
 """The last rows of the file; the rows before them are the training part."""
 VALIDATION_ROWS = 180
 """The last rows of the training part, held out of training to validate on."""
-
-
-class Augmentation(TaskBlock):
-    """Changes made to each training image, drawn afresh at every step, uniform between minus and plus their bounds."""
-
-    shift: Annotated[float, Field(ge=0, le=4)] = 0.0
-    """Pixels, down and to the right; what is uncovered is blank."""
-    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
-    """Degrees, about the middle of the image."""
-    stretch: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """By which part of it the height and, separately, the width of the image grows."""
-    ink: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """By which part of it the brightness of the image grows."""
-    noise: Annotated[float, Field(ge=0)] = 0.0
-    """Not uniform: the standard deviation of normal noise in each pixel; pixels lie in [0, 1]."""
 
 
 class DigitsConfig(TaskBlock):
@@ -40,7 +24,7 @@ class DigitsConfig(TaskBlock):
     per_step: ClassVar[bool] = False
     name: Literal["digits"]
     steps: Literal[8, 64] = 64
-    augmentation: Augmentation = Augmentation()
+    augmentation: ImageAugmentation = ImageAugmentation()
 
 
 class Images(NamedTuple):
@@ -74,14 +58,6 @@ def build(config: DigitsConfig) -> Task:
     """Load the images: inputs (B, steps, 64 / steps) in [0, 1], one class of ten a row."""
     file = find_file()
     splits = read(file)
-
-    def batch(images: np.ndarray, labels: np.ndarray) -> Batch:
-        inputs = np.ascontiguousarray(images.reshape(len(images), config.steps, -1))
-        return Batch(inputs, labels, np.ones(len(labels), np.float32))
-
-    def augmented(rows: Batch, rng: np.random.Generator) -> Batch:
-        return batch(_augment(rows.inputs.reshape(-1, 8, 8), config.augmentation, rng), rows.targets)
-
     return Task(
         name="digits",
         inputs=Vectors(64 // config.steps),
@@ -94,7 +70,7 @@ def build(config: DigitsConfig) -> Task:
             "linear classifier on summaries of the rows (mean, sd, first, middle and last), same split; "
             "logistic regression on all 64 pixels at once reaches 0.900"
         ),
-        **stored({split: batch(*images) for split, images in splits.items()}, augmented),
+        **in_pieces(splits, config.steps, config.augmentation),
         class_names=tuple("0123456789"),
         facts={
             "sha256": sha256(file),
@@ -113,19 +89,3 @@ def find_file(task: str = "digits") -> Path:
             return path
     problem = "which is not installed" if spec is None else "and the one installed lacks digits.csv.gz"
     raise UserError(f'task.name: {task} reads a file of scikit-learn, {problem}; run: pip install "scikit-learn>=1.5"')
-
-
-def _augment(images: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """Change (B, 8, 8) images, each in its own way."""
-
-    def draw(bound: float, *shape: int) -> np.ndarray:
-        return rng.uniform(-bound, bound, (len(images), *shape))
-
-    if augmentation.shift or augmentation.rotation or augmentation.stretch:
-        angle = np.deg2rad(draw(augmentation.rotation))
-        turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=-1).reshape(-1, 2, 2)
-        images = warp(images, turn / (1 + draw(augmentation.stretch, 2, 1)), draw(augmentation.shift, 2))
-    images = images * (1 + draw(augmentation.ink, 1, 1))
-    if augmentation.noise:
-        images = images + augmentation.noise * rng.standard_normal(images.shape)
-    return images.astype(np.float32)

@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from experiments.tasks.images import ImageAugmentation, augment
+from experiments.tasks.images import ImageAugmentation, in_pieces
 from experiments.tasks.packages import find, sha256
-from experiments.tasks.task import Batch, Task, TaskBlock, Vectors, stored
+from experiments.tasks.task import Task, TaskBlock, Vectors
 
 SIDE = 28
 ROWS = {"train": 3500, "validation": 500, "test": 1000}
@@ -35,16 +35,9 @@ def build(config: DigitsMnistConfig) -> Task:
     """Load the images: inputs (B, steps, 784 / steps) in [0, 1], one class of ten a row."""
     file = _file()
     images, labels = _shuffled(file)
-
-    def batch(images: np.ndarray, labels: np.ndarray) -> Batch:
-        inputs = np.ascontiguousarray(images.reshape(len(images), config.steps, -1))
-        return Batch(inputs, labels, np.ones(len(labels), np.float32))
-
-    def augmented(rows: Batch, rng: np.random.Generator) -> Batch:
-        return batch(augment(rows.inputs.reshape(-1, SIDE, SIDE), config.augmentation, rng), rows.targets)
-
     ends = np.cumsum(list(ROWS.values()))[:-1]
-    parts = zip(ROWS, np.split(images, ends), np.split(labels, ends), strict=True)
+    parts = zip(np.split(images, ends), np.split(labels, ends), strict=True)
+    splits = dict(zip(ROWS, parts, strict=True))
 
     return Task(
         name=config.name,
@@ -58,7 +51,7 @@ def build(config: DigitsMnistConfig) -> Task:
             "logistic regression on all 784 pixels, same split (scikit-learn, trained on the 3500, C = 0.3 of 0.003 "
             "to 1 on the validation images)"
         ),
-        **stored({name: batch(images, labels) for name, images, labels in parts}, augmented),
+        **in_pieces(splits, config.steps, config.augmentation),
         class_names=tuple("0123456789"),
         facts={"sha256": sha256(file)} | {f"{name}_rows": rows for name, rows in ROWS.items()},
     )

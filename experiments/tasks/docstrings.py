@@ -5,17 +5,25 @@ import functools
 import hashlib
 import importlib.metadata
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
-from experiments.tasks import packages
+import numpy as np
+
+from experiments.tasks import packages, tf_idf
+from experiments.tasks.components import components
 
 PACKAGES = ("jax", "numpy", "scipy")
 SUMMARY_WORDS, DESCRIPTION_WORDS = range(3, 26), 5
 """How many words a summary has, and a description at least."""
 PARTS = {"test": 10, "validation": 10}
-"""Of 100 names; the others are for training."""
+"""Of 100 groups of near-twins; the others are for training."""
+ALIKE = {"description": 0.4, "summary": 0.6}
+"""The tf-idf cosine beyond which two of them are near-twins."""
+LARGEST = 20
+"""Groups of more pairs are for training, lest one family be much of a held-out part."""
 _WORD = re.compile(r"[a-z0-9]+")
 _HEADING = re.compile(
     r"(args|arguments|parameters|returns?|yields|raises|examples?|notes?|see also|references|attributes|warnings?|"
@@ -37,53 +45,85 @@ class Pair(NamedTuple):
     summary: str
 
 
+class Docstrings(NamedTuple):
+    """All pairs, by part."""
+
+    parts: dict[str, list[Pair]]
+    nearest: dict[str, list[Pair]]
+    """For each pair the training pair, of another group of near-twins, whose description is most like its own."""
+    facts: Mapping[str, object]
+    """Versions, and a hash over all pairs."""
+
+
 def words(text: str) -> list[str]:
     """What ROUGE compares: runs of letters and digits, in lower case."""
     return _WORD.findall(text.lower())
 
 
-def check() -> None:
-    """Raise UserError if a package is not installed; nothing is read."""
+def check(task: str) -> None:
+    """Raise UserError if a package is not installed; nothing is read. ``task``: who asks, for the message."""
     for package in PACKAGES:
-        packages.find(package, "__init__.py", task="summarise")
+        packages.find(package, "__init__.py", task=task)
 
 
 @functools.cache
-def read() -> tuple[dict[str, list[Pair]], dict[str, object]]:
-    """Pairs by part, and facts: versions, and a hash over all pairs. Takes seconds, once a process."""
+def read() -> Docstrings:
+    """Read the installed packages. Takes seconds, once a process."""
     found = [pair for package in PACKAGES for pair in _of_package(package)]
     digest = hashlib.sha256("\0".join(field for pair in found for field in pair).encode()).hexdigest()
-    return split(found), {
-        "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
-        "sha256": digest,
-    }
+    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
+    return split(found, {"versions": versions, "sha256": digest})
 
 
-def split(pairs: list[Pair]) -> dict[str, list[Pair]]:
-    """Pairs by part, by a hash of the last name: `jax.numpy.fft.ifft` stays with `numpy.fft.ifft`, which it retells.
+def split(found: Iterable[Pair], facts: Mapping[str, object] = MappingProxyType({})) -> Docstrings:
+    """Pairs by part, near-twins together, and no pair twice; a group's part is drawn by a hash of its first name.
 
-    A summary or a description stands in one part alone, and no pair twice.
+    Near-twins, and whatever hangs together by them, are pairs of the same last name (`jax.numpy.fft.ifft` retells
+    `numpy.fft.ifft`), and those whose descriptions or whose summaries are alike beyond `ALIKE`.
     """
-    parts: dict[str, list[Pair]] = {"test": [], "validation": [], "train": []}
-    drawn = [(part_of(pair.name), pair) for pair in pairs]
-    elsewhere: set[str] = set()
-    for part, there in parts.items():
-        here: set[str] = set()
-        seen: set[tuple[str, str]] = set()
-        for drawn_part, pair in drawn:
-            description, summary = " ".join(words(pair.description)), " ".join(words(pair.summary))
-            if drawn_part != part or {description, summary} & elsewhere or (description, summary) in seen:
-                continue
-            there.append(pair)
-            seen.add((description, summary))
-            here |= {description, summary}
-        elsewhere |= here
-    return parts
+    texts = {(" ".join(words(pair.description)), " ".join(words(pair.summary))): pair for pair in found}
+    pairs = list(texts.values())
+    alike = tf_idf.likeness([words(pair.description) for pair in pairs])
+    said_alike = tf_idf.likeness([words(pair.summary) for pair in pairs])
+    groups = np.array(components(len(pairs), _links(pairs, alike, said_alike)))
+    drawn = _parts_of_groups(pairs, groups.tolist())
+    parts: dict[str, list[Pair]] = {part: [] for part in ("train", *PARTS)}
+    for pair, part in zip(pairs, drawn, strict=True):
+        parts[part].append(pair)
+    return Docstrings(parts, _nearest(pairs, drawn, groups, alike), facts)
+
+
+def _links(pairs: Sequence[Pair], alike: np.ndarray, said_alike: np.ndarray) -> Iterator[tuple[int, int]]:
+    named: dict[str, int] = {}
+    for place, pair in enumerate(pairs):
+        yield place, named.setdefault(pair.name.rpartition(".")[2], place)
+    both = np.nonzero((alike > ALIKE["description"]) | (said_alike > ALIKE["summary"]))
+    yield from zip(*(places.tolist() for places in both), strict=True)
+
+
+def _parts_of_groups(pairs: Sequence[Pair], groups: Sequence[int]) -> list[str]:
+    """The part of each pair."""
+    names: dict[int, list[str]] = {}
+    for pair, group in zip(pairs, groups, strict=True):
+        names.setdefault(group, []).append(pair.name)
+    parts = {group: part_of(min(there)) if len(there) <= LARGEST else "train" for group, there in names.items()}
+    return [parts[group] for group in groups]
+
+
+def _nearest(
+    pairs: Sequence[Pair], drawn: Sequence[str], groups: np.ndarray, alike: np.ndarray
+) -> dict[str, list[Pair]]:
+    trained = np.array([part == "train" for part in drawn])
+    nearest: dict[str, list[Pair]] = {part: [] for part in ("train", *PARTS)}
+    for place, part in enumerate(drawn):
+        allowed = np.where(trained & (groups != groups[place]), alike[place], -1)
+        nearest[part].append(pairs[int(allowed.argmax())])
+    return nearest
 
 
 def part_of(name: str) -> str:
-    """The part that a qualified name falls into, whatever others there are."""
-    place = int.from_bytes(hashlib.sha256(name.rpartition(".")[2].encode()).digest()[:8]) % 100
+    """The part that a name falls into, whatever others there are."""
+    place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % 100
     for part, share in PARTS.items():
         if place < share:
             return part

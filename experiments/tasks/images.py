@@ -1,14 +1,16 @@
-"""Square images, one channel: how a training image is changed a little, anew at each step."""
+"""Square images, one channel: how a training image is changed a little, anew at each step, and read in pieces."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
-from experiments.tasks.task import TaskBlock
+from experiments.block import Block
+from experiments.tasks.task import Batch, stored
 
 
-class ImageAugmentation(TaskBlock):
+class ImageAugmentation(Block):
     """Changes made to each training image, drawn afresh at every step, uniform between minus and plus their bounds."""
 
     shift: Annotated[float, Field(ge=0, le=8)] = 0.0
@@ -19,8 +21,29 @@ class ImageAugmentation(TaskBlock):
     """By which part of it the height and, separately, the width of the image grows."""
     shear: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """By how much of its height the image slants to the right."""
+    ink: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """By which part of it the brightness of the image grows."""
     noise: Annotated[float, Field(ge=0)] = 0.0
     """Not uniform: the standard deviation of normal noise in each pixel; pixels lie in [0, 1]."""
+
+
+def in_pieces(
+    splits: Mapping[str, tuple[np.ndarray, np.ndarray]], steps: int, augmentation: ImageAugmentation
+) -> dict[str, Any]:
+    """``train_batch`` and ``split_batches`` of a task that reads images (B, side, side) in so many pieces, row by row.
+
+    ``splits``: images and their labels (B,), int32. Training images alone are augmented.
+    """
+
+    def batch(images: np.ndarray, labels: np.ndarray) -> Batch:
+        inputs = np.ascontiguousarray(images.reshape(len(images), steps, -1))
+        return Batch(inputs, labels, np.ones(len(labels), np.float32))
+
+    def augmented(rows: Batch, rng: np.random.Generator) -> Batch:
+        images = rows.inputs.reshape(-1, *splits["train"][0].shape[1:])
+        return batch(augment(images, augmentation, rng), rows.targets)
+
+    return stored({split: batch(*there) for split, there in splits.items()}, augmented)
 
 
 def augment(images: np.ndarray, augmentation: ImageAugmentation, rng: np.random.Generator) -> np.ndarray:
@@ -32,9 +55,13 @@ def augment(images: np.ndarray, augmentation: ImageAugmentation, rng: np.random.
     if augmentation.shift or augmentation.rotation or augmentation.stretch or augmentation.shear:
         angle = np.deg2rad(draw(augmentation.rotation))
         turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=-1).reshape(-1, 2, 2)
-        slant = np.tile(np.eye(2), (len(images), 1, 1))
-        slant[:, 1, 0] = draw(augmentation.shear)
-        images = warp(images, slant @ turn / (1 + draw(augmentation.stretch, 2, 1)), draw(augmentation.shift, 2))
+        if augmentation.shear:
+            slant = np.tile(np.eye(2), (len(images), 1, 1))
+            slant[:, 1, 0] = draw(augmentation.shear)
+            turn = slant @ turn
+        images = warp(images, turn / (1 + draw(augmentation.stretch, 2, 1)), draw(augmentation.shift, 2))
+    if augmentation.ink:
+        images = images * (1 + draw(augmentation.ink, 1, 1))
     if augmentation.noise:
         images = images + augmentation.noise * rng.standard_normal(images.shape)
     return images.astype(np.float32)

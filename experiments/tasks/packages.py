@@ -38,9 +38,9 @@ DATA_SETS = (
     DataSet("Bach chorales", "music21", "corpus/bach", "public domain; encodings restricted", ("music",)),
     DataSet("interface strings", "django", "conf/locale", "BSD-3-Clause", ("translation",)),
     DataSet("dates in words", "babel", "locale-data", "BSD-3-Clause", ("translation",)),
-    DataSet("docstrings of JAX", "jax", "", "Apache-2.0", ("summarise",)),
-    DataSet("docstrings of NumPy", "numpy", "", "BSD-3-Clause", ("summarise",)),
-    DataSet("docstrings of SciPy", "scipy", "", "BSD-3-Clause", ("summarise",)),
+    DataSet("docstrings of JAX", "jax", "", "Apache-2.0", ("summarise", "summarise_extract")),
+    DataSet("docstrings of NumPy", "numpy", "", "BSD-3-Clause", ("summarise", "summarise_extract")),
+    DataSet("docstrings of SciPy", "scipy", "", "BSD-3-Clause", ("summarise", "summarise_extract")),
     DataSet("Python language reference", "", "pydoc_data/topics.py", "PSF-2.0", ("chars",)),
 )
 

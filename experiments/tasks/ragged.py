@@ -6,10 +6,11 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from experiments.tasks.task import Batch, TaskBlock
+from experiments.block import Block
+from experiments.tasks.task import Batch
 
 
-class RaggedAugmentation(TaskBlock):
+class RaggedAugmentation(Block):
     """Changes made to each training row, drawn afresh at every step; features are standardised, so 0 is their mean."""
 
     crop: Annotated[float, Field(ge=0, lt=0.5)] = 0.0

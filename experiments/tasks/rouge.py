@@ -18,3 +18,24 @@ def rouge_l(reference: Sequence[Any], found: Sequence[Any]) -> float:
     """F1 = 2 P R / (P + R) with R = LCS / |reference|, P = LCS / |found|; 0 if either is empty."""
     total = len(reference) + len(found)
     return 2 * common_subsequence(reference, found) / total if total else 0.0
+
+
+def shared(this: Sequence[Any], that: Sequence[Any]) -> list[bool]:
+    """Which of ``this`` are on the longest common subsequence; of several the one that begins first."""
+    rows, columns = len(this), len(that)
+    longest = [[0] * (columns + 1) for _ in range(rows + 1)]
+    for i in reversed(range(rows)):
+        for j in reversed(range(columns)):
+            same = this[i] == that[j]
+            longest[i][j] = longest[i + 1][j + 1] + 1 if same else max(longest[i + 1][j], longest[i][j + 1])
+    on = [False] * rows
+    i = j = 0
+    while i < rows and j < columns:
+        if this[i] == that[j]:
+            on[i] = True
+            i, j = i + 1, j + 1
+        elif longest[i][j + 1] >= longest[i + 1][j]:
+            j += 1
+        else:
+            i += 1
+    return on

@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from experiments.errors import UserError
-from experiments.tasks import reviews
+from experiments.tasks import reviews, risk_scores, word_regression
+from experiments.tasks.judged import Judged
 from experiments.tasks.pooled import Pooled
 from experiments.tasks.task import Assessment, Batch, Start, Task, TaskBlock, Tokens, stored
 from experiments.tasks.word_vectors import word_vectors
@@ -48,6 +49,8 @@ class SentimentConfig(TaskBlock):
     """With which probability a word of a training row is made unknown, anew at each step."""
     word_vectors: Annotated[int, Field(ge=0, le=1024)] = 0
     """The width of word vectors made of the training texts, that the model starts from; 0: it starts from none."""
+    regression: bool = False
+    """Give each text the logits of a logistic regression on its words too, which the model adds its own to."""
     train_on_validation: bool = False
 
     @property
@@ -79,6 +82,8 @@ def build(config: SentimentConfig) -> Task:
         part: _rows(texts[part], [labels.index(label) for _, label in parts[part]], token, config.longest)
         for part in parts
     }
+    if config.regression:
+        splits = _judged(splits, texts, len(labels))
     return Task(
         name="sentiment",
         inputs=Tokens(len(known) + 1, _start(texts["train"], token, config.word_vectors)),
@@ -132,10 +137,25 @@ def _rows(texts: Sequence[Sequence[str]], labels: Sequence[int], token: Mapping[
     return Batch(inputs, np.array(labels, np.int32), np.ones(len(texts), np.float32), lengths)
 
 
+def _judged(splits: dict[str, Batch], texts: Mapping[str, list[list[str]]], classes: int) -> dict[str, Batch]:
+    """The splits with `Judged` inputs; each training text is judged by a regression that was not fitted to it."""
+    held_out = [*texts["validation"], *texts["test"]]
+    fitted, others = word_regression.judgements(texts["train"], splits["train"].targets, classes, held_out)
+    logits = {
+        "train": fitted,
+        "validation": others[: len(texts["validation"])],
+        "test": others[len(texts["validation"]) :],
+    }
+    return {part: rows._replace(inputs=Judged(rows.inputs, logits[part])) for part, rows in splits.items()}
+
+
 def _drop_words(rate: float, batch: Batch, rng: np.random.Generator) -> Batch:
     if not rate:
         return batch
-    return batch._replace(inputs=np.where(rng.random(batch.inputs.shape) < rate, UNKNOWN, batch.inputs))
+    judged = isinstance(batch.inputs, Judged)
+    tokens = batch.inputs.tokens if judged else batch.inputs
+    tokens = np.where(rng.random(tokens.shape) < rate, UNKNOWN, tokens)
+    return batch._replace(inputs=batch.inputs._replace(tokens=tokens) if judged else tokens)
 
 
 def _assess(texts: Sequence[Sequence[str]], labels: Sequence[str], pairs: Iterable[tuple[Batch, Pooled]]) -> Assessment:
@@ -147,7 +167,9 @@ def _assess(texts: Sequence[Sequence[str]], labels: Sequence[str], pairs: Iterab
         targets.append(batch.targets[real])
         weights += [None] * int(real.sum()) if pooled.weights is None else list(pooled.weights[real])
     found, true = _probabilities(np.concatenate(logits)), np.concatenate(targets)
-    pictures: dict[str, Any] = {"reliability": _reliability(found, true)}
+    # The probability of the class taken, and whether that was right.
+    sure, right = found.max(axis=1), found.argmax(axis=1) == true
+    pictures: dict[str, Any] = {"reliability": risk_scores.reliability(sure, right, _BINS)}
     if weights[0] is not None:
         panels = [
             _panel(texts[row], weights[row], labels, true[row], found[row]) for row in _to_draw(texts, found, true)
@@ -159,18 +181,6 @@ def _assess(texts: Sequence[Sequence[str]], labels: Sequence[str], pairs: Iterab
 def _probabilities(logits: np.ndarray) -> np.ndarray:
     powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
-
-
-def _reliability(found: np.ndarray, true: np.ndarray) -> Mapping[str, Any]:
-    """``found`` (n, classes), ``true`` (n,): bins of as many texts each, by the probability of the class taken."""
-    sure, right = found.max(axis=1), found.argmax(axis=1) == true
-    bins = [bin for bin in np.array_split(np.argsort(sure, kind="stable"), _BINS) if len(bin)]
-    return {
-        "kind": "reliability",
-        "predicted": [round(float(sure[bin].mean()), 4) for bin in bins],
-        "observed": [round(float(right[bin].mean()), 4) for bin in bins],
-        "count": [len(bin) for bin in bins],
-    }
 
 
 def _to_draw(texts: Sequence[Sequence[str]], found: np.ndarray, true: np.ndarray) -> list[int]:

@@ -7,18 +7,15 @@ number, which is put back afterwards (the copyable words of Luong et al. 2015, "
 
 import collections
 import functools
-import itertools
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from experiments.tasks import docstrings, sentence_rows
+from experiments.tasks import docstrings, sentence_rows, summary_floors
 from experiments.tasks.docstrings import Pair
-from experiments.tasks.rouge import rouge_l
 from experiments.tasks.sequences import Sentences, SourceAndTarget, Translation
 from experiments.tasks.task import Assessment, Batch, Task, TaskBlock, stored
 
@@ -27,8 +24,6 @@ END, UNKNOWN = 0, 1
 SLOTS = 40
 """How many rare words of a description have a number; their tokens come after `UNKNOWN`, then the known words."""
 LONGEST_SUMMARY = 25
-FIRST_WORDS = 10
-"""Of one of the floors. From 8 to 15 they differ by 0.01 on the validation split, where 9 have 0.1846 and 10 0.1832."""
 _TOKEN = re.compile(r"[a-z0-9_]+(?:[.'-][a-z0-9_]+)*|[.,]")
 _PANELS, _PANEL_TOKENS = 2, range(8, 26)
 _EXAMPLES, _EXAMPLE_TOKENS = 5, range(8, 70)
@@ -59,12 +54,12 @@ class Coded(NamedTuple):
 
 def check_data(config: SummariseConfig) -> None:
     """Raise UserError if a package is not installed; nothing is read."""
-    docstrings.check()
+    docstrings.check(config.name)
 
 
 def build(config: SummariseConfig) -> Task:
     """Read the docstrings: sources are descriptions, targets summaries."""
-    parts, facts = docstrings.read()
+    parts, nearest, facts = docstrings.read()
     known = known_words(parts["train"], config.known_words)
     coded = {part: [code(pair, known, config.longest) for pair in pairs] for part, pairs in parts.items()}
     vocabulary = 2 + SLOTS + len(known)
@@ -75,7 +70,7 @@ def build(config: SummariseConfig) -> Task:
         per_step=config.per_step,
         loss="cross_entropy",
         metrics=("nll", "accuracy"),
-        **_floor(parts["train"], parts["test"]),
+        **summary_floors.floors(parts["test"], nearest["test"]),
         **stored(
             {
                 part: sentence_rows.rows([(row.source, row.target) for row in rows], start=END, end=END)
@@ -121,61 +116,6 @@ def written(tokens: Iterable[int], rare: Sequence[str], known: Sequence[str]) ->
     return [words[token] for token in tokens if words[token]]
 
 
-def _score(pairs: Sequence[Pair], found: Iterable[Sequence[str]]) -> float:
-    """The mean ROUGE-L of ``found``, as words, against the summaries."""
-    scores = [rouge_l(docstrings.words(pair.summary), words) for pair, words in zip(pairs, found, strict=True)]
-    return float(np.mean(scores))
-
-
-def nearest(texts: Sequence[Sequence[str]], asked: Iterable[Sequence[str]]) -> list[int]:
-    """For each text ``asked``, as words, the place in ``texts`` of the one that is most like it; of equals the first.
-
-    What counts is the cosine of tf-idf weights (Manning, Raghavan and Schuetze 2008, sections 6.2 to 6.4) of words and
-    of pairs of neighbours: (1 + ln n) (1 + ln((1 + N) / (1 + d))) of one that a text has n times and d of N texts have.
-    """
-    counted = [_words_and_pairs(text) for text in texts]
-    having = collections.Counter(term for terms in counted for term in terms)
-    rarity = {term: 1 + math.log((1 + len(texts)) / (1 + count)) for term, count in having.items()}
-
-    def weighted(terms: Mapping[str, int]) -> dict[str, float]:
-        return {term: (1 + math.log(n)) * rarity[term] for term, n in terms.items() if term in rarity}
-
-    postings: dict[str, tuple[list[int], list[float]]] = {term: ([], []) for term in rarity}
-    for place, terms in enumerate(counted):
-        weights = weighted(terms)
-        norm = math.hypot(*weights.values())
-        for term, weight in weights.items():
-            postings[term][0].append(place)
-            postings[term][1].append(weight / norm)
-    found = []
-    for text in asked:
-        likeness = np.zeros(len(texts))
-        for term, weight in weighted(_words_and_pairs(text)).items():
-            places, shares = postings[term]
-            likeness[places] += weight * np.array(shares)
-        found.append(int(likeness.argmax()))
-    return found
-
-
-def _words_and_pairs(text: Sequence[str]) -> collections.Counter[str]:
-    return collections.Counter([*text, *map(" ".join, itertools.pairwise(text))])
-
-
-def _floor(train: Sequence[Pair], test: Sequence[Pair]) -> dict[str, Any]:
-    """Three ways to a summary without a model; the floor is the best."""
-    places = nearest(*([docstrings.words(pair.description) for pair in part] for part in (train, test)))
-    retrieved = [docstrings.words(train[place].summary) for place in places]
-    sentences = [docstrings.words(docstrings.first_sentence(pair.description)) for pair in test]
-    beginnings = [docstrings.words(pair.description)[:FIRST_WORDS] for pair in test]
-    scores = {
-        "the first sentence of the description": round(_score(test, sentences), 4),
-        f"its first {FIRST_WORDS} words": round(_score(test, beginnings), 4),
-        "the summary of the training description that is most like it (tf-idf)": round(_score(test, retrieved), 4),
-    }
-    note = "; ".join(f"{name}: {score}" for name, score in scores.items())
-    return {"floor": {"rouge_l": max(scores.values())}, "floor_note": f"{note}; the same pairs"}
-
-
 def _shuffle_slots(batch: Batch, rng: np.random.Generator) -> Batch:
     """The slots of each row under numbers drawn at random, the same in source and target."""
     rows, vocabulary = len(batch.targets), max(int(batch.inputs.source.max()), int(batch.targets.max())) + 1
@@ -195,8 +135,10 @@ def _assess(
     rows = [row for batch, translation in found for row in sentence_rows.found(batch, translation, end=END)]
     texts = [written(row.found, code.rare, known) for code, row in zip(coded, rows, strict=True)]
     panels, examples = [], []
-    for pair, code, row, said in zip(pairs, coded, rows, texts, strict=True):
-        source = written(row.source, code.rare, known)
+    # Neighbours come from one file: any order that mixes them.
+    for place in np.random.default_rng(0).permutation(len(pairs)):
+        pair, row, said = pairs[place], rows[place], texts[place]
+        source = written(row.source, coded[place].rare, known)
         if len(source) != len(row.source) or len(said) != len(row.found):
             continue
         if len(source) in _PANEL_TOKENS and len(panels) < _PANELS:
@@ -208,6 +150,6 @@ def _assess(
             examples.append({"title": title, "words": source, "weights": looked})
     pictures = {"attention": {"kind": "attention", "panels": panels}, "examples": {"kind": "words", "panels": examples}}
     return Assessment(
-        {"rouge_l": _score(pairs, [docstrings.words(" ".join(said)) for said in texts])},
+        {"rouge_l": summary_floors.score(pairs, [docstrings.words(" ".join(said)) for said in texts])},
         {name: picture for name, picture in pictures.items() if picture["panels"]},
     )

@@ -6,8 +6,8 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
+from experiments.block import Block
 from experiments.tasks.frames import Frames
 from experiments.tasks.measurements import Measured
 from experiments.tasks.sequences import Sentences
@@ -99,19 +99,17 @@ class Task:
     """What a run should record of the data: hashes, counts, versions."""
 
 
-class TaskBlock(BaseModel):
-    """What the config block of every task keeps to: immutable, known keys only, no silent conversion."""
+class TaskBlock(Block):
+    """What the config block of every task says of it, for checks without its data."""
 
     per_step: ClassVar[bool]
-    """True: targets at every step; False: one a sequence. Here too, so that a config is checked without its data."""
+    """True: targets at every step; False: one a sequence."""
     predicts_inputs: ClassVar[bool] = False
     """True: the targets are later inputs, so that a model reading backwards would read the answers."""
     translates: ClassVar[bool] = False
     """True: inputs are `Sentences`, and the model an encoder-decoder."""
     frame_shape: ClassVar[tuple[int, int] | None] = None
     """Height and width in pixels where inputs are `Frames`; None: they are something else."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     @property
     def token_width(self) -> int | None:

@@ -5,14 +5,14 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from experiments.tasks.task import TaskBlock
+from experiments.block import Block
 
 # A mirror image of a movement, left hand for right, has the x axis the other way. Rates of turn are turns, not arrows:
 # their mirror images keep the one about x and reverse the other two.
 MIRROR = np.array([-1, 1, 1, 1, -1, -1])
 
 
-class WatchAugmentation(TaskBlock):
+class WatchAugmentation(Block):
     """Changes made to each training window, drawn afresh at every step, uniform between minus and plus their bounds."""
 
     shift: Annotated[float, Field(ge=0, le=1)] = 0.0

@@ -1,5 +1,6 @@
 """The shipped configs: each says what it does and how to run it, and trains."""
 
+import dataclasses
 import functools
 import itertools
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from experiments import config, losses
 from experiments.experiment import assemble
+from experiments.model import build_model
 
 FOLDER = Path(__file__).parents[2] / "configs"
 # Those of the bench and of comparisons are of other kinds: see test_bench_config.py and test_compare.py.
@@ -33,15 +35,17 @@ def test_a_config_opens_with_what_it_does_and_the_command(path):
 
 @pytest.fixture(scope="module")
 def small():
-    """The experiment of a config, as it is but for its size."""
+    """The experiment of a config, as it is but for its size, and its first state; data are loaded once a config."""
 
     @functools.cache
     def shrunk(path):
-        assemble(config.load(path))
+        whole = assemble(config.load(path))
         sizes = ["training.batch_size=2", "training.eval_batch_size=4", "model.features=8", "model.num_layers=1"]
         # An ensemble would not share two rows.
         sizes += ["model.members=1"]
-        return assemble(config.load(path, sizes))
+        values = config.load(path, sizes)
+        experiment = dataclasses.replace(whole, config=values, model=build_model(values.model, whole.task))
+        return experiment, experiment.initial_state()
 
     return shrunk
 
@@ -49,8 +53,7 @@ def small():
 @every_config
 def test_a_config_trains(small, path):
     """Two steps change the parameters, and the first loss is that of a model that knows nothing yet."""
-    experiment = small(path)
-    state = experiment.initial_state()
+    experiment, state = small(path)
     step = jax.jit(experiment.step_function())
     before = jax.tree.map(np.asarray, state.params)
     first = step(state, experiment.train_batch(1))
@@ -66,16 +69,14 @@ def test_a_config_trains(small, path):
 
 @every_config
 def test_the_test_split_of_a_config_gives_every_metric(small, path):
-    experiment = small(path)
-    row = jax.tree.map(lambda leaf: leaf[:1], experiment.train_batch(1).inputs)
-    params = experiment.model.init(jax.random.key(0), row)
+    experiment, state = small(path)
 
     @jax.jit
     def sums(params, batch):
         outputs = experiment.model.apply(params, batch.inputs, batch.seq_lengths)
         return losses.sums(experiment.task.loss, outputs, batch.targets, batch.weights)
 
-    summed = sums(params, next(experiment.task.split_batches("test", experiment.config.training.eval_batch_size)))
+    summed = sums(state.params, next(experiment.task.split_batches("test", experiment.config.training.eval_batch_size)))
     metrics = losses.metrics(experiment.task.metrics, summed)
     assert tuple(metrics) == experiment.task.metrics
     assert np.isfinite(list(metrics.values())).all()

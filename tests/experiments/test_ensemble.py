@@ -10,6 +10,7 @@ from experiments import losses
 from experiments.errors import UserError
 from experiments.model import build_model
 from experiments.tasks import Task, Vectors
+from experiments.tasks.judged import Judged
 
 MEMBERS = 3
 
@@ -62,34 +63,55 @@ def test_members_start_apart(made):
 def test_the_answer_is_the_mean_of_the_probabilities(made):
     _, model, variables, own, inputs, lengths = made
     found = jax.jit(lambda *given: model.apply(variables, *given, method="pooled"))(inputs, lengths)
-    said = [model.member.apply(params, inputs, lengths, method="pooled") for params in own]
+    member = jax.jit(lambda params: model.member.apply(params, inputs, lengths, method="pooled"))
+    said = [member(params) for params in own]
     expected = np.mean([jax.nn.softmax(one.outputs) for one in said], axis=0)
     np.testing.assert_allclose(np.exp(found.outputs), expected, rtol=1e-5)
     np.testing.assert_allclose(found.weights, np.mean([one.weights for one in said], axis=0), rtol=1e-5, atol=1e-7)
-    np.testing.assert_array_equal(model.apply(variables, inputs, lengths), found.outputs)
+    np.testing.assert_array_equal(jax.jit(model.apply)(variables, inputs, lengths), found.outputs)
+
+
+def test_each_member_adds_its_own_to_what_is_judged(made):
+    """Also in training, where each has a third of the rows and of the judgements."""
+    _, model, variables, own, inputs, lengths = made
+    logits = np.random.default_rng(1).standard_normal((6, 4)).astype(np.float32)
+
+    @jax.jit
+    def answers(variables, inputs):
+        found = model.apply(variables, inputs, lengths)
+        return found, model.apply(variables, inputs, lengths, deterministic=False)
+
+    found, training = answers(variables, Judged(inputs, logits))
+    said = [model.member.apply(params, inputs, lengths) + logits for params in own]
+    np.testing.assert_allclose(np.exp(found), np.mean([jax.nn.softmax(one) for one in said], axis=0), rtol=1e-5)
+    expected = np.concatenate([one[2 * m : 2 * m + 2] for m, one in enumerate(said)])
+    np.testing.assert_allclose(training, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_the_answer_of_a_regression_is_the_mean(made):
     config, _, variables, own, inputs, lengths = made
     model = build_model(config.model, task_of("squared_error"))
-    expected = np.mean([model.member.apply(params, inputs, lengths) for params in own], axis=0)
-    np.testing.assert_allclose(model.apply(variables, inputs, lengths), expected, rtol=1e-5, atol=1e-6)
+    member = jax.jit(lambda params: model.member.apply(params, inputs, lengths))
+    expected = np.mean([member(params) for params in own], axis=0)
+    np.testing.assert_allclose(jax.jit(model.apply)(variables, inputs, lengths), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_each_member_learns_from_its_own_rows_alone(made):
     """Loss and gradients are the means of those of the members alone, on a third of the batch each."""
-    _, model, variables, own, inputs, lengths = made
+    _, model, variables, own, *given = made
+    inputs, lengths = map(jnp.asarray, given)
     targets, weights = jnp.array([0, 3, 1, 2, 2, 0]), jnp.ones(6)
 
-    def loss(model, variables, rows):
-        outputs = model.apply(variables, inputs[rows], lengths[rows], deterministic=False)
-        return losses.mean_loss("cross_entropy", outputs, targets[rows], weights[rows])
+    def differentiated(model):
+        def loss(variables, rows):
+            outputs = model.apply(variables, inputs[rows], lengths[rows], deterministic=False)
+            return losses.mean_loss("cross_entropy", outputs, targets[rows], weights[rows])
 
-    found, grads = jax.value_and_grad(lambda v: loss(model, v, slice(None)))(variables)
-    alone = [
-        jax.value_and_grad(lambda v, m=m: loss(model.member, v, slice(2 * m, 2 * m + 2)))(own[m])
-        for m in range(MEMBERS)
-    ]
+        return jax.jit(jax.value_and_grad(loss))
+
+    found, grads = differentiated(model)(variables, jnp.arange(6))
+    member = differentiated(model.member)
+    alone = [member(own[m], jnp.array([2 * m, 2 * m + 1])) for m in range(MEMBERS)]
     np.testing.assert_allclose(found, np.mean([value for value, _ in alone]), rtol=1e-5)
     for m, (_, expected) in enumerate(alone):
         ours = jax.tree.map(lambda leaf, m=m: MEMBERS * leaf[m], grads["params"]["member"])

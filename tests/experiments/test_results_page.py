@@ -36,6 +36,22 @@ def test_a_row_for_each_config_with_its_seeds_floor_and_command(tmp_path, capsys
     assert "- copying: chance" in page.read_text()
 
 
+def test_floors_that_differ_between_runs_of_a_config_are_all_told(tmp_path):
+    """Over folds and overrides, and the same ones once."""
+    for place, (note, seed, options) in enumerate(
+        [("ten", 0, "task.fold=1"), ("ten", 1, "task.fold=1"), ("two", 0, "task.fold=2"), ("six", 0, "task.delay=9")]
+    ):
+        run = write_run(tmp_path / "runs" / str(place), seed=seed, test=0.5, floor_note=note)
+        run.command.write_text(f"train copying.yaml {options} seed={seed} --run-dir runs/{place}\n")
+    write_run(tmp_path / "runs" / "other", name="other", test=0.5, floor_note="chance")
+    assert page_of(tmp_path).partition("## Floors\n\n")[2].splitlines() == [
+        "- copying (`train copying.yaml task.fold=1`, seed 0, 1): ten",
+        "- copying (`train copying.yaml task.fold=2`, seed 0): two",
+        "- copying (`train copying.yaml task.delay=9`, seed 0): six",
+        "- other: chance",
+    ]
+
+
 def page_of(folder):
     page = folder / "page.md"
     assert cli.main(["report", str(folder / "runs"), "--page", str(page)]) == 0

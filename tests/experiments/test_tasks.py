@@ -32,6 +32,7 @@ CONFIGS = {
     "pronunciation": {"name": "pronunciation"},
     "translation": {"name": "translation", "dates": 400},
     "summarise": {"name": "summarise"},
+    "summarise_extract": {"name": "summarise_extract"},
     "patients": {"name": "patients", "fold": 2},
 }
 every_task = pytest.mark.parametrize("name", CONFIGS)

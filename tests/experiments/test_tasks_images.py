@@ -61,5 +61,17 @@ def test_a_shear_moves_columns_by_how_low_they_are():
     np.testing.assert_allclose([columns.min(), columns.max()], [3 - 5 * 0.3, 3 + 5 * 0.3], atol=0.1)
 
 
+def test_a_half_turn_keeps_the_middle_in_place():
+    turned = changed(rotation=180.0).mean(axis=0)
+    assert np.abs(turned - turned[::-1, ::-1]).max() < 0.05
+
+
+def test_ink_has_the_size_asked_for():
+    factors = changed(ink=0.2).sum(axis=(1, 2)) / SPOT.sum()
+    np.testing.assert_allclose([factors.min(), factors.max()], [0.8, 1.2], atol=0.01)
+    # Each image as a whole.
+    np.testing.assert_allclose(changed(ink=0.2), factors[:, None, None] * SPOT, atol=1e-6)
+
+
 def test_noise_has_the_size_asked_for():
     assert (changed(noise=0.1) - SPOT).std() == pytest.approx(0.1, rel=0.02)

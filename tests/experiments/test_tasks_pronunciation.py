@@ -9,7 +9,7 @@ import pytest
 from experiments.errors import UserError
 from experiments.tasks import pronunciation
 from experiments.tasks.pronunciation import LETTERS, PronunciationConfig, build, nearest, read, split
-from experiments.tasks.sequences import Translation
+from tests.experiments.translations import answers
 
 TEXT = """\
 'bout B AW1 T
@@ -111,30 +111,17 @@ def test_long_words_are_left_out_of_training_alone_and_counted(dictionary):
         )
 
 
-def answers(task, batch, change):
-    """What a search would hand over if it found ``change(true tokens)``."""
-    rows = len(batch.targets)
-    tokens = np.zeros((rows, task.inputs.max_steps), np.int32)
-    lengths = np.zeros(rows, np.int32)
-    for row in range(rows):
-        said = change(batch.targets[row, : max(int(batch.weights[row].sum()), 1) - 1].tolist())
-        tokens[row, : len(said)] = said
-        lengths[row] = len(said) + 1
-    weights = np.zeros((rows, task.inputs.max_steps, batch.inputs.source.shape[1]), np.float32)
-    return Translation(tokens, lengths, weights)
-
-
 def test_error_rates(dictionary):
     task = task_of(dictionary)
     # Batches of 4: the last of 15 words is followed by a filled-up row, which must not count.
     batches = list(task.split_batches("test", 4))
-    right = task.assess([(batch, answers(task, batch, lambda said: said)) for batch in batches])
+    right = task.assess([(batch, answers(batch, task.inputs.max_steps, lambda said: said)) for batch in batches])
     assert right.metrics == {"phone_error_rate": 0, "word_error_rate": 0}
     # Nothing said: every phone is missing, of the shorter variant if there are two; variants here are as long.
-    silent = task.assess([(batch, answers(task, batch, lambda said: [])) for batch in batches])
+    silent = task.assess([(batch, answers(batch, task.inputs.max_steps, lambda said: [])) for batch in batches])
     assert silent.metrics == {"phone_error_rate": 1, "word_error_rate": 1}
     phones = sum(len(phones.split()) for batch in batches for _, phones in read_back(batch))
-    more = task.assess([(batch, answers(task, batch, lambda said: [*said, 1])) for batch in batches])
+    more = task.assess([(batch, answers(batch, task.inputs.max_steps, lambda said: [*said, 1])) for batch in batches])
     assert more.metrics["phone_error_rate"] <= 15 / phones
     assert more.metrics["phone_error_rate"] == pytest.approx(more.metrics["word_error_rate"] * 15 / phones)
 
@@ -142,7 +129,9 @@ def test_error_rates(dictionary):
 def test_a_variant_is_right(dictionary):
     task, truth = task_of(dictionary), dictionary[1]
     batches = list(task.split_batches("test", 4))
-    reversed_ = task.assess([(batch, answers(task, batch, lambda said: said[::-1])) for batch in batches])
+    reversed_ = task.assess(
+        [(batch, answers(batch, task.inputs.max_steps, lambda said: said[::-1])) for batch in batches]
+    )
     words = [word for batch in batches for word in read_back(batch)]
     wrong = sum(" ".join(reversed(phones.split())) not in truth[word] for word, phones in words)
     assert reversed_.metrics["word_error_rate"] == pytest.approx(wrong / 15)
@@ -152,7 +141,7 @@ def test_a_variant_is_right(dictionary):
 def test_the_attention_of_three_words_is_drawn(dictionary):
     task = task_of(dictionary)
     (batch,) = task.split_batches("test", 100)
-    picture = task.assess([(batch, answers(task, batch, lambda said: said))]).pictures["attention"]
+    picture = task.assess([(batch, answers(batch, task.inputs.max_steps, lambda said: said))]).pictures["attention"]
     assert picture["kind"] == "attention"
     assert len(picture["panels"]) == 3
     for panel in picture["panels"]:

@@ -13,7 +13,8 @@ from experiments import config as configs
 from experiments import pictures
 from experiments.errors import UserError
 from experiments.model import build_model
-from experiments.tasks import packages, reviews, sentiment
+from experiments.tasks import packages, reviews, sentiment, word_regression
+from experiments.tasks.judged import Judged
 from experiments.tasks.pooled import Pooled
 from experiments.tasks.reviews import Review, distinct, words
 from experiments.tasks.sentiment import SentimentConfig, build, cut, known_words
@@ -107,6 +108,28 @@ def test_training_on_validation_adds_its_rows(table):
     assert set(tokens_of(validation)) < set(train)
     assert len(set(train)) == 80
     assert not set(tokens_of(test)) & set(train)
+
+
+def test_texts_carry_what_the_regression_says_of_them(table):
+    """Each split has the same words as without, and the logits of its own texts in their order."""
+    options = {"rarest": 1, "word_dropout": 0.5}
+    plain, judged = task_of(table, **options), task_of(table, **options, regression=True)
+    parts, _ = reviews.read(str(table))
+    texts = {part: [words(text) for text, _ in there] for part, there in parts.items()}
+    labels = np.array([int(label == "odd") for _, label in parts["train"]])
+    for part in ("validation", "test"):
+        before, after = next(plain.split_batches(part, 30)), next(judged.split_batches(part, 30))
+        assert isinstance(after.inputs, Judged)
+        np.testing.assert_array_equal(before.inputs, after.inputs.tokens)
+        expected = word_regression.judgements(texts["train"], labels, 2, texts[part]).others
+        np.testing.assert_allclose(after.inputs.logits, expected, rtol=1e-4, atol=1e-5)
+    before, after = plain.train_batch(0, 3, 64), judged.train_batch(0, 3, 64)
+    np.testing.assert_array_equal(before.inputs, after.inputs.tokens)
+    known = ["", *known_words(texts["train"], 1)]
+    whole = tokens_of(task_of(table, rarest=1).train_batch(0, 3, 64))
+    rows = [texts["train"].index([known[token] for token in row]) for row in whole]
+    fitted = word_regression.judgements(texts["train"], labels, 2, []).fitted
+    np.testing.assert_allclose(after.inputs.logits, fitted[rows], rtol=1e-4, atol=1e-5)
 
 
 def answers(batch, probability):
@@ -208,7 +231,7 @@ def test_what_is_missing_is_named(monkeypatch):
 def made(table):
     """A task with word vectors, the model of a config on it, and the model's first parameters."""
     settings = ["task.word_vectors=4", "model.input_features=4", "model.features=4", "model.bidirectional=false"]
-    settings.append("model.members=1")
+    settings += ["model.members=1", "task.regression=false"]
     config = configs.load(FILE, [f"task.path={table}", *settings])
     task = build(config.task)
     model = build_model(config.model, task)
@@ -242,6 +265,21 @@ def test_pooled_hands_over_the_weights_of_a_call(made):
     assert not np.asarray(pooled.weights)[padding].any()
     assert (np.asarray(pooled.weights)[~padding] > 0).all()
     assert mean.weights is None
+
+
+def test_what_is_judged_is_added_to(made):
+    task, model, variables = made
+    (batch,) = task.split_batches("validation", 100)
+    logits = np.random.default_rng(0).standard_normal((16, 2)).astype(np.float32)
+
+    @jax.jit
+    def both(inputs, lengths):
+        judged = model.apply(variables, Judged(inputs, logits), lengths, method=task.predict)
+        return judged, model.apply(variables, inputs, lengths, method=task.predict)
+
+    judged, alone = both(batch.inputs, batch.seq_lengths)
+    np.testing.assert_allclose(judged.outputs, alone.outputs + logits, rtol=1e-6)
+    np.testing.assert_allclose(judged.weights, alone.weights, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("width", "shown"), [("32", "32"), ("null", "null")])

@@ -12,8 +12,8 @@ import pytest
 from experiments.config import check
 from experiments.errors import UserError
 from experiments.tasks import date_pairs, interface_strings, translation
-from experiments.tasks.sequences import Translation
 from experiments.tasks.translation import TranslationConfig, build, scores, split
+from tests.experiments.translations import answers
 
 DAYS = ("lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche")
 MONTHS = [
@@ -164,24 +164,12 @@ def test_rows_are_the_pairs_and_no_date_is_in_two_parts(dates):
     assert not {date_of(source) for source, _ in trained} & {date_of(source) for source, _ in held_out}
 
 
-def answers(batch, change):
-    """What a search would hand over if it wrote ``change(true tokens)``."""
-    written = [
-        change(row[: int(weight.sum()) - 1].tolist()) for row, weight in zip(batch.targets, batch.weights, strict=True)
-    ]
-    tokens = np.zeros((len(written), 40), np.int32)
-    for row, said in enumerate(written):
-        tokens[row, : len(said)] = said
-    lengths = np.array([len(said) + 1 for said in written])
-    return Translation(tokens, lengths, np.zeros((*tokens.shape, batch.inputs.source.shape[1]), np.float32))
-
-
 def test_the_test_split_is_scored_without_filling_and_drawn(dates):
     # Batches of 7: the last of 40 rows is followed by filling, which must not count.
     batches = list(dates.split_batches("test", 7))
-    right = dates.assess([(batch, answers(batch, lambda said: said)) for batch in batches])
+    right = dates.assess([(batch, answers(batch, 40, lambda said: said)) for batch in batches])
     assert right.metrics == {"exact_match": 1, "character_error_rate": 0}
-    short = dates.assess([(batch, answers(batch, lambda said: said[:-1])) for batch in batches])
+    short = dates.assess([(batch, answers(batch, 40, lambda said: said[:-1])) for batch in batches])
     characters = sum(len(target) for batch in batches for _, target in texts(dates, batch))
     assert short.metrics == {"exact_match": 0, "character_error_rate": 40 / characters}
     (source, target), *_ = texts(dates, batches[0])
@@ -222,7 +210,7 @@ def test_alphabets_are_those_of_training(strange):
 def test_what_cannot_be_written_is_wrong(strange):
     task = build(config(pairs="interface"))
     batch = next(task.split_batches("test", 12))
-    found = task.assess([(batch, answers(batch, lambda said: said))])
+    found = task.assess([(batch, answers(batch, 40, lambda said: said))])
     # Of each text "çç long" is missing.
     characters = sum(len(target) for _, target in split(strange)["test"])
     assert found.metrics == {"exact_match": 0, "character_error_rate": 7 * 12 / characters}

@@ -1,0 +1,31 @@
+"""How much texts are alike by the words and short runs of words that they share, rare ones counting for more."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def weights(texts: Sequence[Sequence[str]], others: Sequence[Sequence[str]] = (), *, longest: int) -> tuple[Any, Any]:
+    """Sparse float32 matrices, a row for each text, as words, and a column for each run of up to ``longest`` words.
+
+    The weight of a run that a text has n times and d of the N ``texts`` have is (1 + ln n) (1 + ln((1 + N) / (1 + d)))
+    (Manning, Raghavan and Schuetze 2008, sections 6.2 to 6.4), scaled so that a row's norm is 1, or 0 without words.
+    Runs that only ``others`` have do not count.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    def runs(text: Sequence[str]) -> list[str]:
+        return [" ".join(text[at : at + n]) for n in range(1, longest + 1) for at in range(len(text) - n + 1)]
+
+    vectorizer = TfidfVectorizer(analyzer=runs, sublinear_tf=True, dtype=np.float32)
+    fitted: Any = vectorizer.fit_transform(texts)
+    return fitted, vectorizer.transform(others) if len(others) else fitted[:0]
+
+
+def likeness(texts: Sequence[Sequence[str]]) -> np.ndarray:
+    """The cosine of every text with every other by words and pairs of neighbours, (N, N), float32; 1 with itself."""
+    found, _ = weights(texts, longest=2)
+    cosines = (found @ found.T).toarray()
+    np.fill_diagonal(cosines, 1)
+    return cosines

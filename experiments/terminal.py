@@ -1,0 +1,43 @@
+"""What the commands say on the terminal: lines, metrics beside their floors, the results of a run."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def console() -> Console:
+    """Where to say it: as wide as the terminal."""
+    # A file or a pipe has no width of its own, and rich would fold tables at 80 columns.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+
+
+def say(console: Console, text: str) -> None:
+    """Print it as it is, lines however long."""
+    console.print(text, soft_wrap=True, markup=False)
+
+
+def show_results(console: Console, summary: Mapping[str, Any]) -> None:
+    """What the summary of a complete run says: test metrics, their floor, the time, a sample if there is one."""
+    show_metrics(console, "test", summary.get("test", {}), summary.get("floor", {}))
+    if summary.get("floor_note"):
+        say(console, f"floor   {summary['floor_note']}")
+    if summary.get("parameters_from") == "best":
+        say(console, f"from    the parameters of step {summary.get('best_step')}, the best on the validation split")
+    seconds = summary.get("seconds", {})
+    say(console, f"time    {seconds.get('run')} s of training and evaluation, {seconds.get('compile')} s to compile")
+    if "sample" in summary:
+        say(console, f"\na sample of what it writes:\n\n{summary['sample']}\n")
+
+
+def show_metrics(console: Console, split: str, metrics: Mapping[str, float], floor: Mapping[str, float]) -> None:
+    """A table of the metrics of a split; "-" beside a metric that the floor does not have, if there is one."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in (split, "value", *(["floor"] if floor else [])):
+        table.add_column(heading, justify="left" if heading == split else "right")
+    for name, value in metrics.items():
+        known = [f"{floor[name]:.4g}" if name in floor else "-"] if floor else []
+        table.add_row(name, f"{value:.4g}", *known)
+    console.print(table)
