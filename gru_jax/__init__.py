@@ -65,6 +65,7 @@ __all__ = [
     "decode_step",
     "dot_product_attention",
     "encode",
+    "export",
     "greedy_search",
     "gru",
     "gru_d",
@@ -85,7 +86,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("linen", "nnx"):
+    if name in ("export", "linen", "nnx"):
         return importlib.import_module(f"gru_jax.{name}")
     raise AttributeError(f"module 'gru_jax' has no attribute {name!r}")
 
