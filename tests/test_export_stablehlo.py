@@ -1,8 +1,8 @@
-"""Artifacts of jax.export: the values of scan_layers and of the reference, without gru_jax, and files that are whole."""
+"""Artifacts of jax.export: values of the reference and of scan_layers, without gru_jax, and files that are whole."""
 
 import functools
 import os
-import pathlib
+import re
 import subprocess
 import sys
 
@@ -15,7 +15,6 @@ import gru_jax
 from tests import reference
 from tests.cases import CASES, Case, assert_close, loose
 
-ROOT = pathlib.Path(__file__).parent.parent
 SCANNED = [case for case in CASES if case.backend == "scan"]
 BY_NAME = {case.name: case for case in SCANNED}
 CELL = gru_jax.gru()
@@ -65,8 +64,14 @@ def plain(carry):
     return tuple(tuple(as_dict(state) for state in layer) for layer in carry)
 
 
-@pytest.mark.parametrize("case", SCANNED, ids=lambda case: case.name)
-@pytest.mark.parametrize(("steps", "lengths"), [(5, [5, 0, 3]), (1, [1, 0, 1]), (4, [2])])
+@pytest.mark.parametrize(
+    ("case", "steps", "lengths"),
+    [
+        *((case, 5, [5, 0, 3]) for case in SCANNED),
+        *((BY_NAME[name], *sizes) for name in ("gru-after-keep", "lstm") for sizes in ((1, [1, 0, 1]), (4, [2]))),
+    ],
+    ids=str,
+)
 def test_equals_the_reference(case, steps, lengths):
     params = make_stack(case, 2)
     xs = case.xs((steps, len(lengths)), dtype=np.float32)
@@ -87,10 +92,22 @@ def test_equals_the_reference(case, steps, lengths):
 def test_what_is_written_down(name):
     exported = exported_stack(name)
     assert exported.platforms == ("cpu", "cuda", "tpu")
-    assert "custom_call" not in exported.mlir_module()
+    # Nothing that a platform would have to bring but JAX's own checks of the free sizes.
+    assert set(re.findall(r"custom_call @(\w+)", exported.mlir_module())) == {"shape_assertion"}
     shapes = [str(aval.shape) for aval in exported.in_avals]
     assert shapes[0] == "(T, B, 2)"
     assert set(shapes[1:]) == {"(B, 3)", "(B,)"}
+
+
+def test_the_same_bytes_again_and_no_paths_of_this_machine(tmp_path):
+    params = make_stack(BY_NAME["gru-after-keep"])
+    for name in ("first", "second"):
+        exported = gru_jax.export.stablehlo(CELL, params, platforms=["cpu"])
+        gru_jax.export.save_stablehlo(tmp_path / name, exported, gradients=True)
+    written = (tmp_path / "first").read_bytes()
+    assert written == (tmp_path / "second").read_bytes()
+    assert b".py" not in written
+    assert jax.config.jax_traceback_in_locations_limit != 0
 
 
 def test_free_sizes_begin_at_one():
@@ -130,17 +147,16 @@ def test_bfloat16_is_as_in_scan_layers():
     case = BY_NAME["gru-after-keep"]
     params = jax.tree.map(lambda leaf: np.asarray(jnp.asarray(leaf, jnp.bfloat16)), make_stack(case))
     xs = jnp.asarray(case.xs((6, 2), dtype=np.float32), jnp.bfloat16)
-    exported = gru_jax.export.stablehlo(
-        case.cell, params, dtype=jnp.bfloat16, seq_lengths=False, platforms=["cpu"], precision="highest"
-    )
+    exported = gru_jax.export.stablehlo(case.cell, params, dtype=jnp.bfloat16, seq_lengths=False, platforms=["cpu"])
     carry, ys = exported.call(xs)
     expected = gru_jax.scan_layers(case.cell, jax.tree.map(jnp.asarray, params), xs)
     assert (ys.dtype, carry[0][0].dtype) == (jnp.bfloat16, jnp.float32)
     assert_close((carry, jnp.astype(ys, jnp.float32)), (expected[0], jnp.astype(expected[1], jnp.float32)), atol=1e-2)
 
 
-@pytest.mark.parametrize("case", SCANNED, ids=lambda case: case.name)
-def test_steps_go_on_from_a_whole_sequence(case):
+@pytest.mark.parametrize("name", ["gru-after-keep", "gru-before-write", "lstm", "min_gru-write"])
+def test_steps_go_on_from_a_whole_sequence(name):
+    case = BY_NAME[name]
     params, xs = make_stack(case), case.xs((5, 2), dtype=np.float32)
     whole, step = gru_jax.export.stablehlo(case.cell, params), gru_jax.export.stablehlo_step(case.cell, params)
     step = jax.export.deserialize(step.serialize())
@@ -155,27 +171,27 @@ def test_steps_go_on_from_a_whole_sequence(case):
     assert_close(jnp.stack(outputs), np.concatenate([first[3:], second], axis=1), atol=2e-6)
 
 
-def test_cells_that_read_other_inputs():
-    film = gru_jax.conv_gru(image_shape=(4, 3), kernel_shape=(3, 3))
+def test_films():
+    film = gru_jax.conv_gru(image_shape=(3, 2), kernel_shape=(2, 1))
     params = gru_jax.init_layers(film, jax.random.key(0), 1, 2, num_layers=2)
-    frames = jax.random.normal(jax.random.key(1), (5, 2, 4, 3, 1))
-    lengths = jnp.array([5, 2])
-    found = gru_jax.export.stablehlo(film, params).call(frames, seq_lengths=lengths)
+    frames, lengths = np.random.default_rng(0).normal(size=(3, 2, 3, 2, 1)).astype(np.float32), np.array([3, 1])
+    found = gru_jax.export.stablehlo(film, params).call(frames, seq_lengths=lengths.astype(np.int32))
     assert_close(found, gru_jax.scan_layers(film, params, frames, seq_lengths=lengths), atol=2e-6)
 
+
+def test_a_cell_of_several_arrays_reads_a_dict():
     cell = gru_jax.gru_d()
     params = gru_jax.init_layers(cell, jax.random.key(0), 3, 4)
-    x = jax.random.normal(jax.random.key(1), (5, 2, 3))
-    inputs = {"x": x, "observed": jnp.astype(x > 0, jnp.float32), "gap": jnp.ones_like(x)}
-    carry, ys = gru_jax.scan_layers(cell, params, gru_jax.GRUDInputs(**inputs), seq_lengths=lengths)
-    found = gru_jax.export.stablehlo(cell, params).call(inputs, seq_lengths=lengths)
+    x = np.random.default_rng(0).normal(size=(5, 2, 3)).astype(np.float32)
+    inputs = {"x": x, "observed": np.float32(x > 0), "gap": np.ones_like(x)}
+    carry, ys = gru_jax.scan_layers(cell, params, gru_jax.GRUDInputs(**inputs))
+    found = gru_jax.export.stablehlo(cell, params, seq_lengths=False).call(inputs)
     assert_close(found, (plain(carry), ys), atol=2e-6)
-    start = {"h": jnp.zeros((2, 4)), "last": jnp.zeros((2, 3))}
-    (((state,),), y) = gru_jax.export.stablehlo_step(cell, params).call(
-        ((start,),), {name: leaf[0] for name, leaf in inputs.items()}
-    )
+    state = (({"h": np.zeros((2, 4), np.float32), "last": np.zeros((2, 3), np.float32)},),)
+    step = gru_jax.export.stablehlo_step(cell, params)
+    state, y = step.call(state, {name: leaf[0] for name, leaf in inputs.items()})
     assert_close(y, ys[0], atol=2e-6)
-    assert set(state) == {"h", "last"}
+    assert set(state[0][0]) == {"h", "last"}
 
 
 def test_files_need_jax_alone(tmp_path):
@@ -263,40 +279,3 @@ def test_other_files_and_paths(saved, tmp_path):
     np.savez(tmp_path / "arrays.npz", a=1)
     with pytest.raises(ValueError, match="a zip archive"):
         load(tmp_path / "arrays.npz")
-
-
-STACK = make_stack(BY_NAME["gru-after-keep"])
-BOTH = make_stack(BY_NAME["gru-after-keep"], 2)
-SMALL = (
-    (gru_jax.GRUParams(*(leaf[..., :3] for leaf in STACK[0][0]))._replace(w_h=np.ones((1, 3), np.float32)),),
-    STACK[1],
-)
-
-MISTAKES = {
-    "no cell": ("stablehlo", gru_jax.gru, STACK, {}, TypeError, r"cell: expected a gru_jax.Cell"),
-    "params of another cell": ("stablehlo", gru_jax.lstm(), STACK, {}, TypeError, r"params: expected LSTMParams"),
-    "no nesting": ("stablehlo_step", CELL, STACK[0][0], {}, TypeError, r"params: expected params\[layer\]\[direction\]"),
-    "layers that do not fit": ("stablehlo", CELL, SMALL, {}, ValueError, r"params\[1\]\[0\]: expected a layer for inputs of width 1"),
-    "steps that do not fit": ("stablehlo_step", CELL, SMALL, {}, ValueError, r"params\[1\]\[0\]: x: expected shape \(\*B, 3\)"),
-    "two directions": ("stablehlo_step", CELL, BOTH, {}, ValueError, r"params\[0\]: expected one direction, got two.*gru_jax.export.stablehlo"),
-    "reversed twice": ("stablehlo", CELL, BOTH, {"reverse": True}, ValueError, r"reverse: expected False with two directions"),
-    "a string for platforms": ("stablehlo", CELL, STACK, {"platforms": "cpu"}, TypeError, r"platforms: expected some of 'cpu'"),
-    "an unknown platform": ("stablehlo", CELL, STACK, {"platforms": ["gpu"]}, ValueError, r"platforms: expected some of .*got \['gpu'\]"),
-    "no platform": ("stablehlo_step", CELL, STACK, {"platforms": ()}, TypeError, r"platforms: expected some of"),
-    "a dtype of integers": ("stablehlo", CELL, STACK, {"dtype": jnp.int32}, TypeError, r"dtype: expected a float dtype"),
-    "a flag that is none": ("stablehlo", CELL, STACK, {"seq_lengths": np.array([3])}, TypeError, r"seq_lengths: expected True or False"),
-    "precision": ("stablehlo_step", CELL, STACK, {"precision": "exact"}, ValueError, r"precision: expected None"),
-    "an open width": ("stablehlo", CELL.replace(input_shape=lambda params: (None,)), STACK, {}, ValueError, r"cell: expected one whose input_shape says how wide"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistakes_are_named(mistake):
-    function, cell, params, options, error, message = MISTAKES[mistake]
-    with pytest.raises(error, match=message):
-        getattr(gru_jax.export, function)(cell, params, **options)
-
-
-def test_wide_inputs_beside_narrow_params_are_refused(x64):
-    with pytest.raises(TypeError, match=r"dtype: expected the precision of the params, float32, got float64"):
-        gru_jax.export.stablehlo(CELL, STACK, dtype=jnp.float64)

@@ -22,13 +22,13 @@ def check_layers(cell: Any, params: Any, reverse: Any) -> tuple[Operator, Stack]
       TypeError, ValueError: naming what does not fit.
     """
     operator = operator_of(cell)
-    stack = narrow_enough(check_stack(cell, params))
+    stack = check_stack(cell, params)
     below = None
     for i, layer in enumerate(stack):
         below = _check_layer(operator, cell, i, layer, below)
     if check_flag("reverse", reverse) and any(len(layer) > 1 for layer in stack):
         raise ValueError("reverse: expected False with two directions, got True; both are run already: drop reverse.")
-    return operator, stack
+    return operator, narrow_enough(stack)
 
 
 def add_layers(
@@ -91,7 +91,8 @@ def add_stack(
     for layer, (directions, start) in enumerate(zip(stack, starts, strict=True)):
         if rows is not None:
             start = tuple(state and rows.fill_carry(state) for state in start)
-        xs, *final = _add_layer(graph, operator, cell, directions, layer, xs, rows and rows.lengths, start, reverse)
+        lengths = "" if rows is None else rows.lengths
+        xs, *final = _add_layer(graph, operator, cell, directions, layer, xs, lengths, start, reverse)
         if rows is not None:
             final = [rows.finish_carry(state, first) for state, first in zip(final, start, strict=True)]
         carry.append(tuple(final))
@@ -105,7 +106,7 @@ def _add_layer(
     directions: tuple[Any, ...],
     layer: int,
     xs: str,
-    lengths: str | None,
+    lengths: str,
     start: tuple[str, ...],
     reverse: bool,
 ) -> tuple[str, ...]:
@@ -115,7 +116,7 @@ def _add_layer(
     tensors = operator.tensors(cell, directions)
     ys, *final = graph.add_node(
         operator.name,
-        [xs, *(graph.initializer(tensors[name], f"{label}_{name}") for name in "WRB"), lengths or "", *start],
+        [xs, *(graph.initializer(tensors[name], f"{label}_{name}") for name in "WRB"), lengths, *start],
         [label, *(f"{label}_carry{state}" for state in operator.states)],
         hidden_size=features,
         direction="bidirectional" if count == 2 else "reverse" if reverse else "forward",

@@ -7,8 +7,8 @@ import numpy as np
 from gru_jax._cells.checks import check_flag
 from gru_jax.export._onnx_graph import Graph
 from gru_jax.export._onnx_layers import add_stack, check_layers
-from gru_jax.export._write_file import check_target, write_file
 from gru_jax.interop._cell_records import describe
+from gru_jax.interop._write_file import check_target, write_file
 
 
 def onnx_model(

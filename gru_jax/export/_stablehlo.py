@@ -1,6 +1,7 @@
 """Artifacts of `jax.export`: StableHLO with the params inside, free in batch and time, for several platforms."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -95,7 +96,7 @@ def stablehlo(
         optional["seq_lengths"] = jax.ShapeDtypeStruct((batch,), jnp.int32)
     if check_flag("initial_carry", initial_carry):
         optional["initial_carry"] = _carry_shapes(cell, stack, batch)
-    return _export(run, platforms)(_plain(xs), **optional)
+    return _export(run, platforms, _plain(xs), **optional)
 
 
 def stablehlo_step(
@@ -157,17 +158,33 @@ def stablehlo_step(
 
     (batch,) = export.symbolic_shape("B")
     x = inputs_of(cell, stack[0][0], (batch,), dtype)
-    return _export(step, platforms)(_carry_shapes(cell, stack, batch), _plain(x))
+    return _export(step, platforms, _carry_shapes(cell, stack, batch), _plain(x))
 
 
-def _export(function: Callable[..., Any], platforms: Any) -> Callable[..., export.Exported]:
+@contextlib.contextmanager
+def without_locations() -> Iterator[None]:
+    """Programs that do not say which lines of which files they come from.
+
+    Else an artifact holds the paths of this machine, the caller's included, and its bytes differ from call to call.
+    """
+    name = "jax_traceback_in_locations_limit"
+    before = getattr(jax.config, name)
+    jax.config.update(name, 0)
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
+
+
+def _export(function: Callable[..., Any], platforms: Any, *shapes: Any, **named: Any) -> export.Exported:
     known = ", ".join(map(repr, PLATFORMS))
     if isinstance(platforms, str) or not isinstance(platforms, Sequence) or not platforms:
         raise TypeError(f"platforms: expected some of {known}, got {platforms!r}; pass a tuple of them.")
     unknown = [name for name in platforms if name not in PLATFORMS]
     if unknown or len(set(platforms)) < len(platforms):
         raise ValueError(f"platforms: expected some of {known}, each once, got {platforms!r}; pass a tuple of them.")
-    return export.export(jax.jit(function), platforms=tuple(platforms))
+    with without_locations():
+        return export.export(jax.jit(function), platforms=tuple(platforms))(*shapes, **named)
 
 
 def _portable(cell: Cell) -> str:

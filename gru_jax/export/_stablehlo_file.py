@@ -10,8 +10,9 @@ from typing import Any
 from jax import export
 
 from gru_jax._cells.checks import check_flag
-from gru_jax.export._write_file import check_target, write_file
+from gru_jax.export._stablehlo import without_locations
 from gru_jax.interop._paths import check_path, foreign, read_beginning
+from gru_jax.interop._write_file import check_target, write_file
 
 _END = b"gru_jax.export 1"
 _DIGEST_SIZE = hashlib.sha256().digest_size
@@ -46,7 +47,9 @@ def save_stablehlo(path: Any, exported: export.Exported, *, gradients: bool = Fa
             "pass what gru_jax.export.stablehlo returned."
         )
     _need_flatbuffers()
-    data = bytes(exported.serialize(vjp_order=int(check_flag("gradients", gradients))))
+    order = int(check_flag("gradients", gradients))
+    with without_locations():
+        data = bytes(exported.serialize(vjp_order=order))
     write_file(target, data, hashlib.sha256(data).digest(), _END)
 
 

@@ -1,7 +1,7 @@
 """Arrays out of what users hand over, and back: NumPy in between, whatever framework they came from."""
 
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -70,22 +70,22 @@ def flatten(tree: Any, separator: str = "/") -> dict[str, Any]:
     Nothing that is None is in it, and of a module only what looks like an array of floats.
     """
     found: dict[str, Any] = {}
-    _walk(tree, "", separator, found, set())
+    _walk(tree, "", separator, found, set(), of_module=not isinstance(tree, Mapping))
     return found
 
 
-def _walk(node: Any, path: str, separator: str, found: dict[str, Any], above: set[int]) -> None:
+def _walk(node: Any, path: str, separator: str, found: dict[str, Any], above: set[int], *, of_module: bool) -> None:
     if id(node) in above:
         return
-    if isinstance(node, Mapping):
-        items: Iterable[tuple[Any, Any]] = node.items()
-    else:
-        items = [(k, v) for k, v in vars(node).items() if not k.startswith("_") and _may_hold_arrays(v)]
-    for name, value in items:
+    items: Mapping[Any, Any] = node
+    if not isinstance(node, Mapping):
+        items = {name: value for name, value in vars(node).items() if not name.startswith("_")}
+    for name, value in items.items():
         key = f"{path}{separator}{name}" if path else str(name)
         if isinstance(value, Mapping) or (_is_module(value) and not _is_array(value)):
-            _walk(value, key, separator, found, above | {id(node)})
-        elif value is not None:
+            inside = of_module or not isinstance(value, Mapping)
+            _walk(value, key, separator, found, above | {id(node)}, of_module=inside)
+        elif value is not None and (not of_module or _is_float_array(value)):
             found[key] = value
 
 
@@ -99,10 +99,8 @@ def _is_module(value: Any) -> bool:
     return plain and hasattr(value, "__dict__")
 
 
-def _may_hold_arrays(value: Any) -> bool:
-    if _is_array(value):
-        return jnp.issubdtype(value.dtype, jnp.floating)
-    return isinstance(value, Mapping) or (_is_module(value) and not isinstance(value, np.dtype))
+def _is_float_array(value: Any) -> bool:
+    return _is_array(value) and jnp.issubdtype(value.dtype, jnp.floating)
 
 
 def _line(error: Exception) -> str:

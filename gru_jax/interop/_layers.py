@@ -95,7 +95,7 @@ def _gates(
     assert features is not None
     if isinstance(names, tuple):
         pairs = [(gate, key) for gate, key in zip(_OURS, names, strict=True) if key is not None]
-        gates = {}
+        gates: dict[str, np.ndarray] = {}
         for gate, key in pairs:
             gates[gate] = _checked(found, key, letter, rows, features, 1)
             # The first matrix says how wide the input is.

@@ -1,6 +1,5 @@
 """safetensors files: any, and those that hold a stack of layers together with what its weights mean."""
 
-import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +11,7 @@ from gru_jax.interop._cell_records import cell_of, describe
 from gru_jax.interop._paths import blaming, check_path, foreign, read_beginning
 from gru_jax.interop._safetensors_writer import write_safetensors
 from gru_jax.interop._stack_keys import name_params, nest_params
+from gru_jax.interop._write_file import check_target
 
 FORMAT, VERSION = "gru_jax", "1"
 
@@ -43,8 +43,7 @@ def save_safetensors(path: Any, cell: Cell, params: Any) -> None:
       >>> again == cell, params[1][0].w_h.shape
       (True, (16, 48))
     """
-    # Where a link points, so that the link stays one.
-    target = os.path.realpath(check_path(path))
+    target = check_target(path)
     record = describe(cell)
     # As it will be read: an initialiser of the user's own says nothing about shapes.
     directions, arrays = name_params(cell_of(record), params)
@@ -54,12 +53,6 @@ def save_safetensors(path: Any, cell: Cell, params: Any) -> None:
         **record,
         "directions": ", ".join(map(str, directions)),
     }
-    if os.path.isdir(target):
-        raise IsADirectoryError(f"path: expected the name of a file, got the folder {target!r}; add one to it.")
-    if not os.path.isdir(os.path.dirname(target)):
-        raise FileNotFoundError(
-            f"path: expected a folder that exists, got {os.path.dirname(target)!r}; make it with os.makedirs first."
-        )
     write_safetensors(target, metadata, arrays)
 
 

@@ -1,28 +1,17 @@
-"""Writing a safetensors file: all of it at once, and the same bytes for the same contents."""
+"""Writing a safetensors file: the same bytes for the same contents."""
 
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from gru_jax.interop._write_file import write_file
+
 
 def write_safetensors(target: str, metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> None:
-    """Beside the target first, and then in its place: a run that is killed leaves no half file under its name."""
-    draft = f"{target}.{secrets.token_hex(4)}.draft"
-    try:
-        with open(draft, "xb") as file:
-            file.write(_encode_header(metadata, arrays))
-            for array in arrays.values():
-                file.write(array.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, target)
-    finally:
-        if os.path.exists(draft):
-            os.unlink(draft)
+    """Write a file that appears complete or not at all; `target` is what `check_target` returned."""
+    write_file(target, _encode_header(metadata, arrays), *(array.tobytes() for array in arrays.values()))
 
 
 _CODES = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16"}

@@ -98,8 +98,11 @@ def check_stack(target: str, cell: Any, params: Any, *, layers: int | None = Non
     one_dtype(named)
     _check_room(target, len(stack), width, layers, directions)
     return tuple(
-        tuple(GRUParams(*(named[f"params[{i}][{j}].{name}"] for name in GRUParams._fields)) for j in range(width))
-        for i in range(len(stack))
+        tuple(
+            params._replace(**{name: named[f"params[{i}][{j}].{name}"] for name in GRUParams._fields})
+            for j, params in enumerate(layer)
+        )
+        for i, layer in enumerate(stack)
     )
 
 

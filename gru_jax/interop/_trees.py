@@ -246,9 +246,11 @@ def _with_slash(prefix: str) -> str:
 
 def _places(row: Format, flat: Mapping[str, Any]) -> list[str]:
     """Where in the tree there is a GRU, by the keys of its matrices beside the state."""
-    ends = {layout.keys(prefix="")[1] for layout in row.layouts}
-    lasts = tuple(end if isinstance(end, str) else end[2] for end in ends)
-    found = {key.removesuffix(end) for key in flat for end in lasts if f"/{key}".endswith(f"/{end}")}
+    ends = set()
+    for layout in row.layouts:
+        w_h = layout.keys(prefix="").w_h
+        ends.add(str(w_h[-1] if isinstance(w_h, tuple) else w_h))
+    found = {key.removesuffix(end) for key in flat for end in ends if f"/{key}".endswith(f"/{end}")}
     return sorted(found)
 
 
