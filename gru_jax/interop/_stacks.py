@@ -1,7 +1,7 @@
 """Stacks of layers: which layout the keys of a format are in, and the layers one by one."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -99,8 +99,8 @@ def check_stack(target: str, cell: Any, params: Any, *, layers: int | None = Non
     _check_room(target, len(stack), width, layers, directions)
     return tuple(
         tuple(
-            params._replace(**{name: named[f"params[{i}][{j}].{name}"] for name in GRUParams._fields})
-            for j, params in enumerate(layer)
+            GRUParams(*(cast(Any, named[f"params[{i}][{j}].{name}"]) for name in GRUParams._fields))
+            for j in range(len(layer))
         )
         for i, layer in enumerate(stack)
     )
