@@ -1,7 +1,8 @@
 """The GRU for JAX: exact, fast, complete, usable from a config file.
 
 Cells are records of pure functions; `scan` runs one over time and `scan_layers` runs a stack of them. The Flax modules
-`gru_jax.nnx` and `gru_jax.linen` load when they are first used, so that importing this needs JAX alone.
+`gru_jax.nnx` and `gru_jax.linen`, `gru_jax.interop` for weights of other frameworks and `gru_jax.export` for models
+that run elsewhere load when they are first used, so that importing this needs JAX alone.
 """
 
 import importlib
@@ -65,6 +66,7 @@ __all__ = [
     "decode_step",
     "dot_product_attention",
     "encode",
+    "export",
     "greedy_search",
     "gru",
     "gru_d",
@@ -73,6 +75,7 @@ __all__ = [
     "init_dot_product_attention",
     "init_encoder_decoder",
     "init_layers",
+    "interop",
     "linen",
     "lstm",
     "min_gru",
@@ -85,7 +88,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("linen", "nnx"):
+    if name in ("export", "interop", "linen", "nnx"):
         return importlib.import_module(f"gru_jax.{name}")
     raise AttributeError(f"module 'gru_jax' has no attribute {name!r}")
 

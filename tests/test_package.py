@@ -39,6 +39,8 @@ FLOORS = {
     "_nnx_rngs": 4,
     "_nnx_attention": 4,
     "_nnx_encoder_decoder": 4,
+    "export": 4,
+    "interop": 4,
     "nnx": 4,
     "linen": 4,
 }

@@ -56,7 +56,8 @@ def check_array(name: str, value: Any) -> jax.Array:
         raise TypeError(
             f"{name}: expected an array, got {type(value).__name__}; convert it with jnp.asarray(...) first."
         )
-    if isinstance(value, np.ndarray) and value.dtype.kind in "OSUVmM":
+    # bfloat16 is of NumPy's kind V, too.
+    if isinstance(value, np.ndarray) and value.dtype.kind in "OSUVmM" and not jnp.issubdtype(value.dtype, jnp.floating):
         raise TypeError(f"{name}: expected an array of numbers, got dtype {value.dtype}; convert it to one first.")
     return jnp.asarray(value)
 

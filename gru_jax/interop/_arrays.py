@@ -1,0 +1,107 @@
+"""Arrays out of what users hand over, and back: NumPy in between, whatever framework they came from."""
+
+import types
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def as_numpy(key: str, value: Any) -> np.ndarray:
+    """The numbers of a tensor, a variable or an array of any framework, unchanged.
+
+    Raises:
+      TypeError: naming the key, when it is no array of floats.
+    """
+    try:
+        array = _read(value)
+    except Exception as error:
+        raise TypeError(
+            f"{key}: expected an array, got {type(value).__name__}, which NumPy does not read ({_line(error)}); "
+            "convert it with np.asarray outside of jit first."
+        ) from None
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(
+            f"{key}: expected an array of floats, got {type(value).__name__} of dtype {array.dtype}; "
+            "weights are float32, float64, float16 or bfloat16."
+        )
+    return array
+
+
+def _read(value: Any) -> np.ndarray:
+    if isinstance(value, str | bytes | Mapping):
+        raise TypeError("it holds no numbers")
+    if hasattr(value, "detach") and hasattr(value, "cpu"):
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":
+            # NumPy knows no tensor of this type; every bfloat16 is a float32.
+            return value.float().numpy().astype(jnp.bfloat16)
+        return value.numpy()
+    return np.asarray(value)
+
+
+def one_dtype(arrays: Mapping[str, np.ndarray]) -> np.dtype:
+    """The dtype of all of them.
+
+    Raises:
+      TypeError: naming two keys that differ.
+    """
+    first, *rest = arrays.items()
+    for key, array in rest:
+        if array.dtype != first[1].dtype:
+            raise TypeError(
+                f"{key}: expected {first[1].dtype}, as {first[0]} has, got {array.dtype}; cast them to one dtype."
+            )
+    return first[1].dtype
+
+
+def hold(array: np.ndarray) -> Any:
+    """A jax.Array, or where JAX would drop digits of float64 the NumPy array."""
+    if array.dtype == np.float64 and not jax.config.read("jax_enable_x64"):
+        return array
+    return jnp.asarray(array)
+
+
+def flatten(tree: Any, separator: str = "/") -> dict[str, Any]:
+    """Nested mappings, or a module with its arrays as attributes, as one with keys such as `dense_i/kernel`.
+
+    Nothing that is None is in it, and of a module only what looks like an array of floats.
+    """
+    found: dict[str, Any] = {}
+    _walk(tree, "", separator, found, set(), of_module=not isinstance(tree, Mapping))
+    return found
+
+
+def _walk(node: Any, path: str, separator: str, found: dict[str, Any], above: set[int], *, of_module: bool) -> None:
+    if id(node) in above:
+        return
+    items: Mapping[Any, Any] = node
+    if not isinstance(node, Mapping):
+        items = {name: value for name, value in vars(node).items() if not name.startswith("_")}
+    for name, value in items.items():
+        key = f"{path}{separator}{name}" if path else str(name)
+        if isinstance(value, Mapping) or (_is_module(value) and not _is_array(value)):
+            inside = of_module or not isinstance(value, Mapping)
+            _walk(value, key, separator, found, above | {id(node)}, of_module=inside)
+        elif value is not None and (not of_module or _is_float_array(value)):
+            found[key] = value
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def _is_module(value: Any) -> bool:
+    """An object with attributes; no class, no function, no file of Python."""
+    plain = not isinstance(value, type | types.ModuleType) and not callable(getattr(value, "__get__", None))
+    return plain and hasattr(value, "__dict__")
+
+
+def _is_float_array(value: Any) -> bool:
+    return _is_array(value) and jnp.issubdtype(value.dtype, jnp.floating)
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

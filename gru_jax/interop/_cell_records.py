@@ -1,0 +1,189 @@
+"""A cell in words: its name, its options and its equations as strings, and the cell that such strings stand for.
+
+The equations follow from the name and the options; they are written out for people, and compared when they are read.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from gru_jax._cells.cell import Cell
+from gru_jax._cells.conv_gru import ConvGRUOptions, conv_gru
+from gru_jax._cells.gru import GRUOptions, gru
+from gru_jax._cells.gru_d import GRUDOptions, gru_d
+from gru_jax._cells.lstm import lstm
+from gru_jax._cells.min_gru import MinGRUOptions, min_gru
+from gru_jax._cells.rnn import rnn
+from gru_jax._scan_checks import check_cell
+
+
+class Kind(NamedTuple):
+    """What is known of all cells of one name.
+
+    Attributes:
+      make: the maker, called with the options by name.
+      options_type: of `Cell.options`.
+      options: the names of the options of its equations.
+      blocks: what lies side by side along the last axis of w_i.
+      equations: of the options by name, one a line.
+    """
+
+    make: Callable[..., Cell]
+    options_type: type
+    options: tuple[str, ...]
+    blocks: tuple[str, ...]
+    equations: Callable[..., list[str]]
+
+
+def describe(cell: Any) -> dict[str, str]:
+    """The strings for one of gru_jax's own cells, whatever its initialisers.
+
+    Raises:
+      TypeError: for anything else than a cell.
+      ValueError: for a cell of the user's own, whose equations nobody can tell from the file.
+    """
+    check_cell(cell)
+    kind = KINDS.get(cell.name)
+    options = None if kind is None else _options_of(kind, cell)
+    if kind is None or options is None:
+        raise ValueError(
+            f"cell: expected one of gru_jax's own cells, {', '.join(KINDS)}, as it was made, got {cell.name!r} with "
+            "functions of your own, which a file of weights does not hold; "
+            "save the params of such a cell as arrays, with safetensors.numpy.save_file."
+        )
+    return {
+        "cell": cell.name,
+        **{f"{_OPTION}{name}": _to_text(value) for name, value in options.items()},
+        "gate_order": f"{', '.join(kind.blocks)} along the last axis",
+        "equations": "; ".join(kind.equations(**options)),
+    }
+
+
+def cell_of(record: Mapping[str, str]) -> Cell:
+    """The cell that `describe` wrote these strings for, with the default initialisers.
+
+    Raises:
+      ValueError: naming the string that is missing, unknown, or contradicts the others.
+    """
+    kind = KINDS.get(record.get("cell", ""))
+    if kind is None:
+        raise ValueError(f"cell: expected one of {', '.join(KINDS)}, got {_short(record.get('cell'))}; update gru_jax.")
+    expected = {f"{_OPTION}{name}" for name in kind.options} | {"cell", "gate_order", "equations"}
+    for name in sorted(expected ^ set(record)):
+        what = "expected it in the metadata, found it missing" if name in expected else "expected no such metadata"
+        raise ValueError(
+            f"{_short(name)}: {what} of the cell {record['cell']!r}; save the file again, or update gru_jax."
+        )
+    try:
+        cell = kind.make(**{name: _from_text(record[f"{_OPTION}{name}"]) for name in kind.options})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{_OPTION}{error}") from None
+    for name, text in describe(cell).items():
+        if record[name] != text:
+            raise ValueError(
+                f"{name}: expected {text!r}, which the cell and its options stand for, got {_short(record[name])}; "
+                "the file was changed or damaged, or is of another gru_jax: save it again."
+            )
+    return cell
+
+
+def blocks(cell: Cell) -> int:
+    """How many blocks of the state's width w_i has."""
+    return len(KINDS[cell.name].blocks)
+
+
+def _options_of(kind: Kind, cell: Cell) -> dict[str, Any] | None:
+    """The options of the maker, if the maker with them gives all of this cell but its `init`."""
+    if type(cell.options) is not kind.options_type:
+        return None
+    # conv_gru keeps those of its gates in a tuple of their own.
+    named = cell.options._asdict() if kind.options else {}
+    nested = named.pop("gru", None)
+    options = named if nested is None else nested._asdict() | named
+    try:
+        again = kind.make(**options)
+    except (TypeError, ValueError):
+        return None
+    return options if cell.replace(init=again.init) == again else None
+
+
+def _to_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else ", ".join(map(str, value))
+
+
+def _from_text(text: str) -> Any:
+    if text in ("true", "false"):
+        return text == "true"
+    pair = re.fullmatch(r"(\d{1,9}), (\d{1,9})", text, re.ASCII)
+    return tuple(map(int, pair.groups())) if pair else text
+
+
+def _short(text: str | None) -> str:
+    """What a file says, which may be of any length, for a message."""
+    return repr(text) if text is None or len(text) <= 200 else f"{text[:200]!r}…"
+
+
+_OPTION = "options."
+_UPDATE = {"keep": "h' = z ∘ {h} + (1 - z) ∘ n", "write": "h' = (1 - z) ∘ {h} + z ∘ n"}
+
+
+def _gated(x: str, h: str, reset_after: bool, update_gate: str, product: str = " ") -> list[str]:
+    """r, z, n and h'; x is what the input adds to each of them."""
+    gates = [f"σ({x} + b_i? + {h}{product}W_h? + b_h?)".replace("?", gate) for gate in "rz"]
+    state = f"r ∘ ({h}{product}W_hn + b_hn)" if reset_after else f"(r ∘ {h}){product}W_hn + b_hn"
+    candidate = f"tanh({x.replace('?', 'n')} + b_in + {state})"
+    return [f"r = {gates[0]}", f"z = {gates[1]}", f"n = {candidate}", _UPDATE[update_gate].format(h=h)]
+
+
+def _gru(reset_after: bool, update_gate: str) -> list[str]:
+    return _gated("x W_i?", "h", reset_after, update_gate)
+
+
+def _conv_gru(
+    reset_after: bool, update_gate: str, image_shape: tuple[int, int], kernel_shape: tuple[int, int]
+) -> list[str]:
+    del image_shape  # It says where the edge is, in no formula.
+    before = [(size - 1) // 2 for size in kernel_shape]
+    product = f"(x * W)[a, b] = Σ_ij x[a + i - {before[0]}, b + j - {before[1]}] W[i, j], x = 0 beyond the edge"
+    return [*_gated("x * W_i?", "h", reset_after, update_gate, " * "), product]
+
+
+def _gru_d(reset_after: bool, update_gate: str) -> list[str]:
+    return [
+        "γ_x = exp(-max(0, gap ∘ w_decay_x + b_decay_x))",
+        "γ_h = exp(-max(0, gap w_decay_h + b_decay_h))",
+        "m = 1 where observed, else 0",
+        "last' = x where observed, else last",
+        "x̂ = x where observed, else γ_x ∘ last",
+        "ĥ = γ_h ∘ h",
+        *_gated("x̂ W_i? + m W_m?", "ĥ", reset_after, update_gate),
+    ]
+
+
+def _min_gru(update_gate: str) -> list[str]:
+    return ["z = σ(x W_iz + b_iz)", "n = x W_in + b_in", _UPDATE[update_gate].format(h="h")]
+
+
+def _lstm() -> list[str]:
+    inside = "x W_i? + b_i? + h W_h? + b_h?"
+    gates = [f"{gate} = σ({inside.replace('?', gate)})" for gate in "ifo"]
+    return [*gates, f"g = tanh({inside.replace('?', 'g')})", "c' = f ∘ c + i ∘ g", "h' = o ∘ tanh(c')"]
+
+
+def _rnn() -> list[str]:
+    return ["h' = tanh(x W_i + b_i + h W_h + b_h)"]
+
+
+_GRU_OPTIONS = ("reset_after", "update_gate")
+KINDS = {
+    "gru": Kind(gru, GRUOptions, _GRU_OPTIONS, ("r", "z", "n"), _gru),
+    "lstm": Kind(lstm, type(None), (), ("i", "f", "g", "o"), _lstm),
+    "rnn": Kind(rnn, type(None), (), ("h'",), _rnn),
+    "min_gru": Kind(min_gru, MinGRUOptions, ("update_gate",), ("z", "n"), _min_gru),
+    "conv_gru": Kind(
+        conv_gru, ConvGRUOptions, (*_GRU_OPTIONS, "image_shape", "kernel_shape"), ("r", "z", "n"), _conv_gru
+    ),
+    "gru_d": Kind(gru_d, GRUDOptions, _GRU_OPTIONS, ("r", "z", "n"), _gru_d),
+}

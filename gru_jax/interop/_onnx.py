@@ -1,0 +1,121 @@
+"""ONNX: the tensors of its `GRU` operator."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from gru_jax._cells.cell import Cell
+from gru_jax._cells.checks import check_flag
+from gru_jax.interop._arrays import as_numpy
+from gru_jax.interop._formats import ONNX
+from gru_jax.interop._stacks import Params, check_stack, read_stack, write_stack
+
+_DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
+
+
+def from_onnx(
+    W: Any,
+    R: Any,
+    B: Any = None,
+    *,
+    direction: Literal["forward", "reverse", "bidirectional"] = "forward",
+    linear_before_reset: int = 0,
+    activations: Sequence[str] | None = None,
+    clip: float | None = None,
+) -> tuple[Cell, Params]:
+    """The cell and params of an ONNX `GRU` node.
+
+    ONNX stacks z, r, n (it writes h for n), multiplies from the left, and keeps with z. Its outputs are 0 in the
+    padding that `sequence_lens` tells of, as in gru_jax.
+
+    Args:
+      W: `(D, 3H, I)`, the weights beside the input.
+      R: `(D, 3H, H)`, the weights beside the state.
+      B: `(D, 6H)`, the biases beside the input and then those beside the state; None: zeros.
+      direction: the node's attribute. With "reverse" run the one layer by `gru_jax.scan(..., reverse=True)`.
+      linear_before_reset: the node's attribute: 1 resets after the product, 0, ONNX's default, before it.
+      activations: the node's attribute; gru_jax has Sigmoid for the gates and Tanh for the candidate, ONNX's default.
+      clip: the node's attribute; gru_jax does not clip, so only None.
+
+    Returns:
+      The cell, and params[0][direction] in the dtype of W.
+
+    Raises:
+      TypeError, ValueError: naming the tensor or attribute, what was expected and what came.
+
+    Example:
+      >>> import gru_jax, numpy as np
+      >>> W, R, B = (np.ones(shape, np.float32) for shape in ((2, 12, 3), (2, 12, 4), (2, 24)))
+      >>> cell, params = gru_jax.interop.from_onnx(W, R, B, direction="bidirectional", linear_before_reset=1)
+      >>> cell.options.reset_after, len(params[0])
+      (True, 2)
+
+    Source: the ONNX operator GRU, versions 7 to 22.
+    """
+    count = _check_attributes(direction, linear_before_reset, activations, clip)
+    tensors = {"W": as_numpy("W", W), "R": as_numpy("R", R)}
+    if B is not None:
+        tensors["B"] = as_numpy("B", B)
+    for (name, tensor), rank in zip(tensors.items(), (3, 3, 2), strict=False):
+        if tensor.ndim != rank or tensor.shape[0] != count:
+            shape = {"W": "3H, I", "R": "3H, H", "B": "6H"}[name]
+            raise ValueError(
+                f"{name}: expected shape ({count}, {shape}) with direction={direction!r}, got {tensor.shape}; pass the "
+                "node's tensor and its direction."
+            )
+    given: dict[str, Any] = {}
+    for d in range(count):
+        given |= {f"{name}[{d}]": tensors[name][d] for name in ("W", "R")}
+        if B is not None:
+            half = tensors["B"].shape[1] // 2
+            given |= {f"B[{d}, :3H]": tensors["B"][d, :half], f"B[{d}, 3H:]": tensors["B"][d, half:]}
+    places = [[{"direction": d} for d in range(count)]]
+    return read_stack(ONNX, given, places, argument="tensors", reset_after=bool(linear_before_reset))
+
+
+def to_onnx(cell: Cell, params: Any, *, bias: bool = True) -> dict[str, np.ndarray]:
+    """The tensors of the ONNX `GRU` node that computes what this cell with these params does.
+
+    The node's attributes are `hidden_size=H`, `linear_before_reset=int(cell.options.reset_after)` and the direction.
+    With `update_gate="write"` z is negated, as σ(-a) = 1 - σ(a). `gru_jax.export` makes whole models.
+
+    Args:
+      cell: `gru_jax.gru(...)`.
+      params: params[0][direction], or the `GRUParams` of one layer.
+      bias: False leaves B out; all biases have to be 0.
+
+    Returns:
+      {"W": (D, 3H, I), "R": (D, 3H, H), "B": (D, 6H)}, NumPy arrays.
+
+    Raises:
+      TypeError, ValueError: for another cell, more layers or other shapes, naming them.
+    """
+    stack = check_stack("an ONNX GRU node", cell, params, layers=1)
+    count = len(stack[0])
+    layout = ONNX.layouts[0 if check_flag("bias", bias) else 1]
+    found = write_stack(ONNX, layout, cell, stack, [[{"direction": d} for d in range(count)]])
+    tensors = {name: np.stack([found[f"{name}[{d}]"] for d in range(count)]) for name in ("W", "R")}
+    if bias:
+        halves = (":3H", "3H:")
+        tensors["B"] = np.stack([np.concatenate([found[f"B[{d}, {half}]"] for half in halves]) for d in range(count)])
+    return tensors
+
+
+def _check_attributes(direction: Any, linear_before_reset: Any, activations: Any, clip: Any) -> int:
+    """How many directions there are."""
+    if not isinstance(direction, str) or direction not in _DIRECTIONS:
+        raise ValueError(
+            f"direction: expected one of {', '.join(map(repr, _DIRECTIONS))}, got {direction!r}; pass the node's."
+        )
+    if linear_before_reset not in (0, 1):
+        raise ValueError(f"linear_before_reset: expected 0 or 1, got {linear_before_reset!r}; pass the node's.")
+    count = _DIRECTIONS[direction]
+    if activations is not None and list(activations) != ["Sigmoid", "Tanh"] * count:
+        raise ValueError(
+            f"activations: expected {['Sigmoid', 'Tanh'] * count}, got {list(activations)}; gru_jax.gru has no others, "
+            "so that no weights fit."
+        )
+    if clip is not None:
+        raise ValueError(f"clip: expected None, got {clip!r}; gru_jax.gru does not clip, so that no weights fit.")
+    return count

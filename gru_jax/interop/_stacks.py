@@ -1,0 +1,171 @@
+"""Stacks of layers: which layout the keys of a format are in, and the layers one by one."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from gru_jax._cells.cell import Cell
+from gru_jax._cells.checks import check_params
+from gru_jax._cells.gru import SHAPES, GRUOptions, GRUParams, gru
+from gru_jax.interop._arrays import as_numpy, one_dtype
+from gru_jax.interop._formats import Format, Layout
+from gru_jax.interop._layers import read_layer, write_layer
+
+Place = Mapping[str, object]
+"""What is filled into the templates of a layout for one layer and direction."""
+Params = tuple[tuple[GRUParams, ...], ...]
+
+
+def read_stack(
+    row: Format,
+    given: Mapping[str, Any],
+    places: Sequence[Sequence[Place]],
+    *,
+    argument: str,
+    label: str = "{}",
+    reset_after: bool | None = None,
+    remedy: str = "pass the weights of a GRU, all of them and nothing else",
+) -> tuple[Cell, Params]:
+    """The cell and params[layer][direction] of the arrays given; every key has to be one of a layout.
+
+    Messages call the whole `argument`, and one key what the template `label` makes of it.
+
+    Raises:
+      TypeError, ValueError: naming the key that is missing, too much, or of another shape or dtype.
+    """
+    layout = _layout_of(row, given, places, argument, remedy)
+    arrays = {key: as_numpy(label.format(key), value) for key, value in given.items()}
+    one_dtype({label.format(key): array for key, array in arrays.items()})
+    params: list[tuple[GRUParams, ...]] = []
+    in_features = None
+    for layer in places:
+        directions = []
+        for place in layer:
+            read = read_layer(row, layout.keys(**place), arrays, in_features, label)
+            in_features = read.w_i.shape[0]
+            _check_same_width(layout.keys(**place), directions, read)
+            directions.append(read)
+        params.append(tuple(directions))
+        in_features = sum(read.w_h.shape[0] for read in directions)
+    options = row.options(reset_after)
+    return gru(reset_after=options.reset_after, update_gate=options.update_gate), tuple(params)
+
+
+def write_stack(
+    row: Format, layout: Layout, cell: Cell, params: Params, places: Sequence[Sequence[Place]]
+) -> dict[str, np.ndarray]:
+    """The arrays of all layers, by key."""
+    found: dict[str, np.ndarray] = {}
+    for i, (layer, layer_places) in enumerate(zip(params, places, strict=True)):
+        for j, (read, place) in enumerate(zip(layer, layer_places, strict=True)):
+            found |= write_layer(row, layout.keys(**place), cell.options, read, f"params[{i}][{j}]")
+    return found
+
+
+def check_stack(target: str, cell: Any, params: Any, *, layers: int | None = None, directions: int = 2) -> Params:
+    """params[layer][direction] of a GRU that the target has room for; one layer's params may stand alone.
+
+    Raises:
+      TypeError, ValueError: naming what does not fit.
+    """
+    if not isinstance(cell, Cell) or not isinstance(cell.options, GRUOptions) or cell.name != "gru":
+        name = repr(cell.name) if isinstance(cell, Cell) else type(cell).__name__
+        raise TypeError(f"cell: expected gru_jax.gru(...), got {name}; gru_jax.interop converts GRUs.")
+    stack = ((params,),) if isinstance(params, GRUParams) else params
+    if not _is_stack(stack):
+        raise TypeError(
+            f"params: expected params[layer][direction] with GRUParams, got {type(params).__name__}; "
+            "pass what init_layers or a from_ function returned, or the GRUParams of one layer."
+        )
+    stack = tuple(tuple(GRUParams(*layer_params) for layer_params in layer) for layer in stack)
+    width = len(stack[0])
+    named: dict[str, np.ndarray] = {}
+    below: int | None = None
+    for i, layer in enumerate(stack):
+        if len(layer) != width:
+            raise ValueError(
+                f"params[{i}]: expected {width} directions, as params[0] has, got {len(layer)}; "
+                "one conversion takes one kind of layer."
+            )
+        for j, layer_params in enumerate(layer):
+            for name, leaf in layer_params._asdict().items():
+                named[f"params[{i}][{j}].{name}"] = as_numpy(f"params[{i}][{j}].{name}", leaf)
+            _check_shapes(f"params[{i}][{j}]", layer_params, below)
+        if len({p.w_h.shape[0] for p in layer}) > 1 or len({p.w_i.shape[0] for p in layer}) > 1:
+            raise ValueError(f"params[{i}]: expected two directions of one shape, got others; pass such a layer.")
+        below = sum(p.w_h.shape[0] for p in layer)
+    one_dtype(named)
+    _check_room(target, len(stack), width, layers, directions)
+    return tuple(
+        tuple(
+            GRUParams(*(cast(Any, named[f"params[{i}][{j}].{name}"]) for name in GRUParams._fields))
+            for j in range(len(layer))
+        )
+        for i, layer in enumerate(stack)
+    )
+
+
+def _is_stack(params: Any) -> bool:
+    nested = isinstance(params, tuple | list) and len(params) > 0
+    return nested and all(
+        isinstance(layer, tuple | list)
+        and not isinstance(layer, GRUParams)
+        and len(layer) in (1, 2)
+        and all(isinstance(direction, GRUParams) for direction in layer)
+        for layer in params
+    )
+
+
+def _check_shapes(label: str, params: GRUParams, in_features: int | None) -> None:
+    try:
+        check_params("gru", GRUParams, params, SHAPES, **({} if in_features is None else {"I": in_features}))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{label}: {error}") from None
+
+
+def _check_room(target: str, layers: int, directions: int, most_layers: int | None, most_directions: int) -> None:
+    if most_layers is not None and layers > most_layers:
+        raise ValueError(
+            f"params: {target} holds {most_layers} layer, got {layers}; "
+            "convert them one by one, (params[layer],) each time."
+        )
+    if directions > most_directions:
+        raise ValueError(
+            f"params: {target} holds {most_directions} direction, got {directions}; "
+            "convert them one by one, params[layer][direction] each time."
+        )
+
+
+def _check_same_width(keys: Layout, before: list[GRUParams], read: GRUParams) -> None:
+    if before and before[0].w_h.shape != read.w_h.shape:
+        raise ValueError(
+            f"{keys.names()[1]}: expected both directions {before[0].w_h.shape[0]} wide, "
+            f"got {read.w_h.shape[0]}; pass the weights of one bidirectional GRU."
+        )
+
+
+def _layout_of(
+    row: Format, given: Mapping[str, Any], places: Sequence[Sequence[Place]], argument: str, remedy: str
+) -> Layout:
+    """The layout with just these keys."""
+    nearest: tuple[int, list[str], list[str]] | None = None
+    for layout in row.layouts:
+        expected = [key for layer in places for place in layer for key in layout.keys(**place).names()]
+        missing = [key for key in expected if key not in given]
+        extra = [key for key in given if key not in expected]
+        if not missing and not extra:
+            return layout
+        if nearest is None or len(missing) + len(extra) < nearest[0]:
+            nearest = len(missing) + len(extra), missing, extra
+    assert nearest is not None
+    _, missing, extra = nearest
+    said = [f"missing {listed(missing)}"] if missing else []
+    said += [f"unexpected {listed(extra)}"] if extra else []
+    raise ValueError(f"{argument}: expected the keys of a {row.name} GRU, but {' and '.join(said)}; {remedy}.")
+
+
+def listed(keys: Sequence[str]) -> str:
+    """The first few, for a message."""
+    shown = ", ".join(map(repr, keys[:4]))
+    return shown if len(keys) <= 4 else f"{shown} and {len(keys) - 4} more"

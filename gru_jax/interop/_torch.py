@@ -1,0 +1,139 @@
+"""PyTorch: the state dicts of `torch.nn.GRU` and `torch.nn.GRUCell`."""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from gru_jax._cells.cell import Cell
+from gru_jax._cells.checks import check_flag
+from gru_jax.interop._formats import TORCH
+from gru_jax.interop._safetensors import read_safetensors
+from gru_jax.interop._stacks import Params, check_stack, listed, read_stack, write_stack
+
+_KEY = re.compile(r"weight_hh(?:_l(\d+)(_reverse)?)?")
+
+
+def from_torch(state_dict: Mapping[str, Any] | str | os.PathLike[str], *, prefix: str = "") -> tuple[Cell, Params]:
+    """The cell and params of a `torch.nn.GRU` or `torch.nn.GRUCell`, with any layers and directions, biases or none.
+
+    PyTorch stacks r, z, n, multiplies from the left, resets after the product, and keeps with z. Its outputs and final
+    states are those of `gru_jax.scan_layers`, 0 in the padding of a packed sequence.
+
+    Args:
+      state_dict: what `module.state_dict()` or `torch.load(path, weights_only=True)` returned, tensors or arrays; or
+        the path of a `.safetensors` file. Nothing is ever unpickled.
+      prefix: which keys of a larger state dict belong to this GRU, such as `"encoder.rnn."`; the last dot may be left
+        out. Keys that do not begin with it are passed over.
+
+    Returns:
+      `gru_jax.gru()`, and params[layer][direction] in the dtype of the weights; biases that are not there are 0.
+
+    Raises:
+      TypeError, ValueError, OSError: naming the key, what was expected there and what came.
+
+    Example:
+      >>> import gru_jax, numpy as np
+      >>> shapes = {"weight_ih_l0": (12, 3), "weight_hh_l0": (12, 4), "bias_ih_l0": (12,), "bias_hh_l0": (12,)}
+      >>> state_dict = {f"rnn.{key}": np.ones(shape, np.float32) for key, shape in shapes.items()}
+      >>> cell, params = gru_jax.interop.from_torch(state_dict, prefix="rnn.")
+      >>> params[0][0].w_i.shape
+      (3, 12)
+
+    Source: torch.nn.GRU, documentation.
+    """
+    if isinstance(state_dict, str | os.PathLike):
+        state_dict = read_safetensors(state_dict)
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(
+            f"state_dict: expected a mapping of names to tensors, or the path of a .safetensors file, got "
+            f"{type(state_dict).__name__}; pass module.state_dict()."
+        )
+    prefix = _checked_prefix(prefix)
+    given = {str(key): value for key, value in state_dict.items() if str(key).startswith(prefix)}
+    layers, suffixes, single = _found(given, prefix)
+    if not layers:
+        raise ValueError(_nothing_there(state_dict, prefix))
+    places = [
+        [{"prefix": prefix, "place": "" if single else f"_l{layer}{suffix}"} for suffix in suffixes]
+        for layer in range(layers)
+    ]
+    return read_stack(
+        TORCH,
+        given,
+        places,
+        argument="state_dict",
+        label="state_dict[{!r}]",
+        remedy="pass the keys of one GRU, all of them; prefix= picks them out of a larger state dict",
+    )
+
+
+def to_torch(
+    cell: Cell, params: Any, *, prefix: str = "", bias: bool = True, module: Literal["GRU", "GRUCell"] = "GRU"
+) -> dict[str, np.ndarray]:
+    """The state dict of the `torch.nn.GRU` (or `GRUCell`) that computes what this cell with these params does.
+
+    With `update_gate="write"` z is negated, as σ(-a) = 1 - σ(a).
+
+    Args:
+      cell: `gru_jax.gru(...)` with `reset_after=True`.
+      params: params[layer][direction], or the `GRUParams` of one layer.
+      prefix: put before each key; the last dot may be left out.
+      bias: False for a module made with `bias=False`; all biases have to be 0.
+      module: which of PyTorch's two modules; "GRUCell" holds one layer in one direction.
+
+    Returns:
+      NumPy arrays by key: `module.load_state_dict({key: torch.from_numpy(a) for key, a in arrays.items()})`.
+
+    Raises:
+      TypeError, ValueError: for another cell, reset order or shape, naming it.
+    """
+    if module not in ("GRU", "GRUCell"):
+        raise ValueError(f'module: expected "GRU" or "GRUCell", got {module!r}; pass one of the two.')
+    single, prefix = module == "GRUCell", _checked_prefix(prefix)
+    stack = check_stack(f"torch.nn.{module}", cell, params, layers=1 if single else None, directions=1 if single else 2)
+    _check_one_width(stack)
+    places = [
+        [
+            {"prefix": prefix, "place": "" if single else f"_l{layer}{suffix}"}
+            for suffix in ("", "_reverse")[: len(stack[0])]
+        ]
+        for layer in range(len(stack))
+    ]
+    return write_stack(TORCH, TORCH.layouts[0 if check_flag("bias", bias) else 1], cell, stack, places)
+
+
+def _checked_prefix(prefix: Any) -> str:
+    if not isinstance(prefix, str):
+        raise TypeError(f"prefix: expected a string, got {prefix!r} of type {type(prefix).__name__}; pass one.")
+    return f"{prefix}." if prefix and not prefix.endswith(".") else prefix
+
+
+def _found(given: Mapping[str, Any], prefix: str) -> tuple[int, tuple[str, ...], bool]:
+    """How many layers there are, the suffixes of the directions, and whether it is a GRUCell."""
+    matches = [match for key in given if (match := _KEY.fullmatch(key.removeprefix(prefix)))]
+    single = any(match[1] is None for match in matches)
+    layers = max((int(match[1] or 0) + 1 for match in matches), default=0)
+    # A wild number is one key that is too much, not a layer.
+    layers = min(layers, len(matches))
+    return layers, ("", "_reverse") if any(match[2] for match in matches) else ("",), single
+
+
+def _nothing_there(state_dict: Mapping[str, Any], prefix: str) -> str:
+    places = sorted({key[: match.start()] for key in map(str, state_dict) if (match := re.search(_KEY, key))})
+    found = listed([str(key) for key in state_dict]) if state_dict else "none"
+    way = "pass the state dict of a torch.nn.GRU"
+    if places:
+        way = f"pass prefix={' or '.join(map(repr, places[:4]))}"
+    return f"state_dict: expected keys such as {prefix + 'weight_hh_l0'!r}, found {found}; {way}."
+
+
+def _check_one_width(stack: Params) -> None:
+    widths = [layer[0].w_h.shape[0] for layer in stack]
+    if len(set(widths)) > 1:
+        raise ValueError(
+            f"params: torch.nn.GRU holds layers of one width, got {widths}; convert them one by one, (params[layer],) "
+            "each time."
+        )
