@@ -9,12 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import losses
-from experiments.checkpoints import restore, saved_steps
-from experiments.errors import UserError
-from experiments.experiment import Experiment, assemble
+from experiments.experiment import Experiment
 from experiments.run_directory import RunDirectory
 from experiments.schema import Config
 from experiments.tasks import Assessment, Batch
+from experiments.trained import restore_trained
 
 _CONFUSION = "confusion"
 
@@ -111,17 +110,7 @@ def evaluate_checkpoint(
     Returns the step that the parameters come from, which they are ("final" or "best"), the metrics, and the floor of
     the test split. Raises UserError if there is no checkpoint, the last one is damaged, or the data is not the run's.
     """
-    steps = saved_steps(directory.checkpoints)
-    if not steps:
-        raise UserError(f"{directory.checkpoints}: no checkpoint yet; train the run first")
-    experiment = assemble(config)
-    directory.refuse_other_data(experiment.task.facts)
-    like = jax.eval_shape(experiment.initial_state)
-    state, _ = restore(directory.checkpoints, steps[-1], like)
-    if state.best is not None and not int(state.best.step):
-        raise UserError(f"{directory}: no validation yet, so no best parameters; train it on past its first eval_every")
-    params, origin = experiment.parameters_to_report(state)
-    step = steps[-1] if state.best is None else int(state.best.step)
+    experiment, params, step, origin = restore_trained(config, directory)
     evaluator = Evaluator(experiment)
     metrics = evaluator(params, split)
     assessment = evaluator.assess(params) if split == "test" else None

@@ -173,11 +173,11 @@ def default_path(config: Config, name: str) -> Path:
     return Path("runs") / name / configs.fingerprint(config)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` such that a reader or a crash finds the old file or the new one, nothing between."""
+def write_whole(path: Path, contents: str | bytes) -> None:
+    """Write text or bytes to ``path`` such that a reader or a crash finds the old file or the new, nothing between."""
     partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        file.write(text)
+    with open(partial, "wb") as file:
+        file.write(contents.encode() if isinstance(contents, str) else contents)
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)

@@ -1,0 +1,85 @@
+"""What is asked to be exported, and what cannot be; nothing here imports JAX."""
+
+import importlib.util
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.bench.directory import is_bench
+from experiments.compare.directory import is_comparison
+from experiments.errors import UserError
+from experiments.run_directory import RunDirectory
+from experiments.schema import Config
+
+FORMATS = ("onnx", "safetensors", "stablehlo")
+
+# JAX writes StableHLO by flatbuffers, which it does not ask for.
+_PACKAGES = {"onnx": "onnx", "safetensors": "safetensors", "stablehlo": "flatbuffers"}
+_ONNX_CELLS = ("gru", "lstm", "rnn")
+
+
+class Request(NamedTuple):
+    """A finished run, and where its model is to go."""
+
+    directory: RunDirectory
+    config: Config
+    to: str
+    """Of FORMATS."""
+    file: Path
+    """Of the model; what else there is of it is written beside it, see `beside`."""
+
+    def beside(self, what: str) -> Path:
+        """The file of another part: ``model_step.onnx`` beside ``model.onnx``."""
+        return self.file.with_name(f"{self.file.stem}_{what}{self.file.suffix}")
+
+
+def check(run: Path, to: str, output: Path | None) -> Request:
+    """What ``export RUN --to TO --output OUTPUT`` asks for; None: a file in the run's folder ``export``.
+
+    Raises UserError for what is no finished run, a format that there is not, a model that the format has no operators
+    for, a package that is missing, or a file that cannot be.
+    """
+    if to not in FORMATS:
+        raise UserError(f"--to: expected one of {', '.join(FORMATS)}, got {to}")
+    directory, config = _finished(run)
+    if to == "onnx":
+        _refuse_what_onnx_lacks(directory, config)
+    if importlib.util.find_spec(_PACKAGES[to]) is None:
+        raise UserError(
+            f'--to {to}: needs the package {_PACKAGES[to]}, which is not installed: pip install "gru_jax[interop]"'
+        )
+    if output is not None:
+        if output.is_dir():
+            raise UserError(f"--output: expected the name of a file, got the directory {output}; add one to it")
+        if not output.parent.is_dir():
+            raise UserError(f"--output: {output.parent}: no such directory; make it first")
+    return Request(directory, config, to, output or directory.path / "export" / f"model.{to}")
+
+
+def _finished(run: Path) -> tuple[RunDirectory, Config]:
+    if is_comparison(run):
+        raise UserError(f"{run}: a comparison, of many models; name one of its runs, {run}/<variant>/<seed>")
+    if is_bench(run):
+        raise UserError(f"{run}: a bench, which keeps no model; name the directory of a training run")
+    directory = RunDirectory(run)
+    config = directory.read_config()
+    summary = directory.read_summary() or {}
+    if summary.get("status") == "diverged":
+        raise UserError(
+            f"{directory}: this run diverged at step {summary.get('diverged_at_step')}, so it has no model to export; "
+            "train another config"
+        )
+    if summary.get("status") != "complete":
+        raise UserError(f"{directory}: not finished; the command in {directory.command} goes on with it")
+    return directory, config
+
+
+def _refuse_what_onnx_lacks(directory: RunDirectory, config: Config) -> None:
+    model = None
+    if config.model.cell.name not in _ONNX_CELLS:
+        model = f"{config.model.cell.name}, which ONNX has no operator for (it has {', '.join(_ONNX_CELLS)})"
+    elif config.task.translates:
+        model = "an encoder-decoder, whose search ONNX would have to unroll"
+    elif config.task.frame_shape is not None:
+        model = "a model of frames, which this export knows no ONNX for"
+    if model is not None:
+        raise UserError(f"{directory}: its model is {model}; use --to stablehlo")
