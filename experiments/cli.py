@@ -1,4 +1,4 @@
-"""The command line: ``python -m experiments train | eval | plot | compare | report | config | data | bench``.
+"""The command line: ``python -m experiments train | eval | plot | export | compare | report | config | data | bench``.
 
 Exit codes: 0 done, 1 the run diverged, 2 a mistake of the user's (one line each on stderr, nothing written),
 130 or 143 stopped by a signal. JAX is imported only after the config was found to be good.
@@ -19,6 +19,7 @@ from experiments.compare.directory import CompareDirectory, find_comparisons, is
 from experiments.compare.directory import default_path as default_compare_path
 from experiments.compare.schema import CompareConfig
 from experiments.errors import UserError
+from experiments.export import request as export_request
 from experiments.run_directory import ADVICE, RunDirectory, default_path, find_runs
 
 _INTERRUPTED = 130
@@ -72,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     plot = commands.add_parser("plot", help="draw the plots of a run, a comparison or a bench again")
     plot.add_argument("run_directory", type=Path, metavar="RUN", help="a run directory")
     plot.set_defaults(run=_plot)
+
+    export = commands.add_parser("export", help="write the model of a finished run for use elsewhere")
+    export.add_argument("run_directory", type=Path, metavar="RUN", help="a run directory")
+    export.add_argument("--to", required=True, metavar="FORMAT", help=" or ".join(export_request.FORMATS))
+    export.add_argument("--output", type=Path, metavar="FILE", help="default: RUN/export/model.FORMAT")
+    export.set_defaults(run=_export)
 
     report = commands.add_parser("report", help="compare runs: mean and spread over seeds")
     report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories, or directories of them")
@@ -177,6 +184,21 @@ def _plot(options: argparse.Namespace, _: str) -> int:
 
     for path in draw(directory):
         print(path)
+    return 0
+
+
+def _export(options: argparse.Namespace, _: str) -> int:
+    request = export_request.check(options.run_directory, options.to, options.output)
+    tasks.check_data(request.config.task)
+
+    from experiments.export.run import export
+    from experiments.export.told import show
+
+    trained, files = export(request)
+    console = terminal.console()
+    origin, step, steps = trained.origin, trained.step, request.config.training.steps
+    terminal.say(console, f"{request.directory}: {origin} parameters at step {step} of {steps}")
+    show(console, files)
     return 0
 
 

@@ -9,7 +9,7 @@ StableHLO need flatbuffers: `pip install "gru_jax[interop]"`.
 from gru_jax.export._onnx_graph import Graph
 from gru_jax.export._onnx_layers import add_layers
 from gru_jax.export._onnx_model import onnx_model, save_onnx
-from gru_jax.export._stablehlo import stablehlo, stablehlo_step
+from gru_jax.export._stablehlo import stablehlo, stablehlo_step, without_locations
 from gru_jax.export._stablehlo_file import load_stablehlo, save_stablehlo
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "save_stablehlo",
     "stablehlo",
     "stablehlo_step",
+    "without_locations",
 ]

@@ -165,7 +165,8 @@ def stablehlo_step(
 def without_locations() -> Iterator[None]:
     """Programs that do not say which lines of which files they come from.
 
-    Else an artifact holds the paths of this machine, the caller's included, and its bytes differ from call to call.
+    Else an artifact of `jax.export` holds the paths of this machine, the caller's included, and its bytes differ from
+    call to call. `stablehlo` and `stablehlo_step` leave them out; around an export of your own this does.
     """
     name = "jax_traceback_in_locations_limit"
     before = getattr(jax.config, name)

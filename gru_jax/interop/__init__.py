@@ -8,6 +8,7 @@ Each `from_X` copies. Two biases that a format adds up become one, which is the 
 rounding of that sum; a bias of 0 changes no digit.
 """
 
+from gru_jax.interop._cell_records import describe
 from gru_jax.interop._keras import from_keras, to_keras
 from gru_jax.interop._onnx import from_onnx, to_onnx
 from gru_jax.interop._onnx_file import read_onnx
@@ -25,6 +26,7 @@ from gru_jax.interop._trees import (
 )
 
 __all__ = [
+    "describe",
     "from_equinox",
     "from_haiku",
     "from_keras",

@@ -8,26 +8,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+DTYPES = ("float64", "float32", "float16", "bfloat16")
+"""What weights may be."""
+
 
 def as_numpy(key: str, value: Any) -> np.ndarray:
-    """The numbers of a tensor, a variable or an array of any framework, unchanged.
+    """The numbers of a tensor, a variable or an array of any framework, unchanged, in this machine's order of bytes.
 
     Raises:
-      TypeError: naming the key, when it is no array of floats.
+      TypeError: naming the key, when it is no array of one of `DTYPES`.
     """
     try:
         array = _read(value)
     except Exception as error:
         raise TypeError(
             f"{key}: expected an array, got {type(value).__name__}, which NumPy does not read ({_line(error)}); "
-            "convert it with np.asarray outside of jit first."
+            "pass its numbers as an array of floats, outside of jit."
         ) from None
-    if not jnp.issubdtype(array.dtype, jnp.floating):
+    if array.dtype.name not in DTYPES:
         raise TypeError(
             f"{key}: expected an array of floats, got {type(value).__name__} of dtype {array.dtype}; "
             "weights are float32, float64, float16 or bfloat16."
         )
-    return array
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _read(value: Any) -> np.ndarray:
@@ -67,7 +70,11 @@ def hold(array: np.ndarray) -> Any:
 def flatten(tree: Any, separator: str = "/") -> dict[str, Any]:
     """Nested mappings, or a module with its arrays as attributes, as one with keys such as `dense_i/kernel`.
 
-    Nothing that is None is in it, and of a module only what looks like an array of floats.
+    Lists of mappings or modules count from 0: `cells/0/kernel`. Nothing that is None is in it, and of a module only
+    what looks like an array of floats.
+
+    Raises:
+      ValueError: for two arrays of one key.
     """
     found: dict[str, Any] = {}
     _walk(tree, "", separator, found, set(), of_module=not isinstance(tree, Mapping))
@@ -79,14 +86,23 @@ def _walk(node: Any, path: str, separator: str, found: dict[str, Any], above: se
         return
     items: Mapping[Any, Any] = node
     if not isinstance(node, Mapping):
-        items = {name: value for name, value in vars(node).items() if not name.startswith("_")}
+        # Two underscores are how flax.nnx keeps its own accounts.
+        items = {name: value for name, value in vars(node).items() if "__" not in name}
     for name, value in items.items():
         key = f"{path}{separator}{name}" if path else str(name)
-        if isinstance(value, Mapping) or (_is_module(value) and not _is_array(value)):
+        if isinstance(value, list | tuple) and any(map(_is_tree, value)):
+            value = dict(enumerate(value))
+        if _is_tree(value):
             inside = of_module or not isinstance(value, Mapping)
             _walk(value, key, separator, found, above | {id(node)}, of_module=inside)
         elif value is not None and (not of_module or _is_float_array(value)):
+            if key in found:
+                raise ValueError(f"{key}: expected one array of this name, found two; pass a tree without the other.")
             found[key] = value
+
+
+def _is_tree(value: Any) -> bool:
+    return isinstance(value, Mapping) or (_is_module(value) and not _is_array(value))
 
 
 def _is_array(value: Any) -> bool:

@@ -36,11 +36,20 @@ class Kind(NamedTuple):
 
 
 def describe(cell: Any) -> dict[str, str]:
-    """The strings for one of gru_jax's own cells, whatever its initialisers.
+    """What one of gru_jax's own cells computes, in strings by name, whatever its initialisers.
+
+    They are its name, its options, the order of its gates and its equations, as `save_safetensors` writes them down.
+
+    Args:
+      cell: one of `gru`, `lstm`, `rnn`, `min_gru`, `conv_gru`, `gru_d`, with any options.
 
     Raises:
       TypeError: for anything else than a cell.
-      ValueError: for a cell of the user's own, whose equations nobody can tell from the file.
+      ValueError: for a cell of the user's own, whose equations nobody can tell.
+
+    Example:
+      >>> gru_jax.interop.describe(gru_jax.gru())["options.update_gate"]
+      'keep'
     """
     check_cell(cell)
     kind = KINDS.get(cell.name)

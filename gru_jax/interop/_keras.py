@@ -60,8 +60,11 @@ def from_keras(
         )
     count = len(directions)
     if len(weights) not in (2 * count, 3 * count):
-        other = "True" if not bidirectional and len(weights) in (4, 6) else "False"
-        way = f"pass bidirectional={other}" if len(weights) in (2, 3, 4, 6) else "pass what layer.get_weights() returns"
+        way = "pass what layer.get_weights() returns"
+        if bidirectional and len(weights) in (2, 3):
+            way = "pass bidirectional=False"
+        elif not bidirectional and len(weights) in (4, 6):
+            way = "pass bidirectional=True for a Bidirectional layer, and the weights of stacked layers one by one"
         raise ValueError(
             f"weights: expected {2 * count} or {3 * count} arrays with bidirectional={bidirectional}, "
             f"got {len(weights)}; {way}."
@@ -127,7 +130,7 @@ def _two_rows(i: int, name: str, bias: np.ndarray, given: dict[str, Any]) -> tup
 
 
 def _check_activation(name: str, value: Any, expected: str) -> None:
-    if value != expected:
+    if not isinstance(value, str) or value != expected:
         raise ValueError(
             f"{name}: expected {expected!r}, got {value!r}; gru_jax.gru has no other, so that no weights fit."
         )

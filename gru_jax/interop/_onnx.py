@@ -108,13 +108,13 @@ def _check_attributes(direction: Any, linear_before_reset: Any, activations: Any
         raise ValueError(
             f"direction: expected one of {', '.join(map(repr, _DIRECTIONS))}, got {direction!r}; pass the node's."
         )
-    if linear_before_reset not in (0, 1):
+    if not np.isscalar(linear_before_reset) or linear_before_reset not in (0, 1):
         raise ValueError(f"linear_before_reset: expected 0 or 1, got {linear_before_reset!r}; pass the node's.")
     count = _DIRECTIONS[direction]
-    if activations is not None and list(activations) != ["Sigmoid", "Tanh"] * count:
+    wanted = ["Sigmoid", "Tanh"] * count
+    if activations is not None and (not isinstance(activations, list | tuple) or list(activations) != wanted):
         raise ValueError(
-            f"activations: expected {['Sigmoid', 'Tanh'] * count}, got {list(activations)}; gru_jax.gru has no others, "
-            "so that no weights fit."
+            f"activations: expected {wanted}, got {activations!r}; gru_jax.gru has no others, so that no weights fit."
         )
     if clip is not None:
         raise ValueError(f"clip: expected None, got {clip!r}; gru_jax.gru does not clip, so that no weights fit.")

@@ -10,10 +10,8 @@ import numpy as np
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import outline
 from gru_jax._layers import DIRECTIONS, check_nesting
-from gru_jax.interop._arrays import as_numpy, hold, one_dtype
+from gru_jax.interop._arrays import DTYPES, as_numpy, hold, one_dtype
 from gru_jax.interop._cell_records import blocks
-
-DTYPES = ("float64", "float32", "float16", "bfloat16")
 
 
 def name_params(cell: Cell, params: Any) -> tuple[tuple[int, ...], dict[str, np.ndarray]]:

@@ -162,7 +162,7 @@ def _layout_of(
     _, missing, extra = nearest
     said = [f"missing {listed(missing)}"] if missing else []
     said += [f"unexpected {listed(extra)}"] if extra else []
-    raise ValueError(f"{argument}: expected the keys of a {row.name} GRU, but {' and '.join(said)}; {remedy}.")
+    raise ValueError(f"{argument}: expected the keys of a GRU of {row.name}, but {' and '.join(said)}; {remedy}.")
 
 
 def listed(keys: Sequence[str]) -> str:

@@ -10,10 +10,11 @@ import numpy as np
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_flag
 from gru_jax.interop._formats import TORCH
+from gru_jax.interop._paths import blaming, check_path
 from gru_jax.interop._safetensors import read_safetensors
 from gru_jax.interop._stacks import Params, check_stack, listed, read_stack, write_stack
 
-_KEY = re.compile(r"weight_hh(?:_l(\d+)(_reverse)?)?")
+_KEY = re.compile(r"weight_hh(?:_l(\d{1,9})(_reverse)?)?")
 
 
 def from_torch(state_dict: Mapping[str, Any] | str | os.PathLike[str], *, prefix: str = "") -> tuple[Cell, Params]:
@@ -45,7 +46,9 @@ def from_torch(state_dict: Mapping[str, Any] | str | os.PathLike[str], *, prefix
     Source: torch.nn.GRU, documentation.
     """
     if isinstance(state_dict, str | os.PathLike):
-        state_dict = read_safetensors(state_dict)
+        tensors = read_safetensors(state_dict)
+        with blaming(check_path(state_dict)):
+            return from_torch(tensors, prefix=prefix)
     if not isinstance(state_dict, Mapping):
         raise TypeError(
             f"state_dict: expected a mapping of names to tensors, or the path of a .safetensors file, got "
@@ -85,7 +88,8 @@ def to_torch(
       module: which of PyTorch's two modules; "GRUCell" holds one layer in one direction.
 
     Returns:
-      NumPy arrays by key: `module.load_state_dict({key: torch.from_numpy(a) for key, a in arrays.items()})`.
+      NumPy arrays by key: `module.load_state_dict({key: torch.from_numpy(a) for key, a in arrays.items()})`. Of
+      bfloat16, which `torch.from_numpy` does not take, pass `a.astype("float32")`: the module rounds nothing.
 
     Raises:
       TypeError, ValueError: for another cell, reset order or shape, naming it.

@@ -206,7 +206,7 @@ def _read(row: Format, tree: Any, prefix: Prefix) -> tuple[Cell, Params]:
     if isinstance(tree, str | bytes | Sequence) or (not isinstance(tree, Mapping) and not hasattr(tree, "__dict__")):
         raise TypeError(
             f"params: expected a tree of arrays by name, got {type(tree).__name__}; "
-            f"pass the parameters of a {row.name} GRU."
+            f"pass the parameters of a GRU of {row.name}."
         )
     flat = flatten(tree)
     places = [[{"prefix": _with_slash(name)} for name in layer] for layer in _nested(prefix)]
@@ -267,7 +267,7 @@ def _only_place(row: Format, flat: Mapping[str, Any]) -> str:
 
 def _nothing_there(row: Format, flat: Mapping[str, Any], prefix: Prefix) -> str:
     places = [repr(place.removesuffix("/")) for place in _places(row, flat)]
-    way = f"pass prefix={' or '.join(places[:4])}" if places else f"pass the parameters of a {row.name} GRU"
+    way = f"pass prefix={' or '.join(places[:4])}" if places else f"pass the parameters of a GRU of {row.name}"
     return f"params: expected arrays under {prefix!r}, got none among {len(flat)}; {way}."
 
 

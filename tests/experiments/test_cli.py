@@ -66,6 +66,7 @@ def test_bad_input_is_told_in_a_line_each_before_jax_is_imported_and_nothing_is_
         "no such run directory": ["eval", "run"],
         "not a run directory": ["plot", "not_ours"],
         "no run in or below it": ["report", "not_ours"],
+        "expected one of onnx, safetensors, stablehlo, got tflite": ["export", "run", "--to", "tflite"],
     }
     process = start(BAD_INPUT, json.dumps(list(cases.values())), directory=tmp_path)
     out, errors = process.communicate(timeout=120)

@@ -1,0 +1,85 @@
+"""Writing the files of an export."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import gru_jax.export
+import gru_jax.interop
+from experiments.experiment import count_parameters
+from experiments.export.request import Request
+from experiments.export.signature import Signature, call_signature, search_signature
+from experiments.run_directory import write_whole
+from experiments.tasks import Sentences
+from experiments.trained import Trained, restore_trained
+
+
+class Written(NamedTuple):
+    """A file, and what to do with it."""
+
+    path: Path
+    use: str
+    signature: Signature | None = None
+    """None for a file of parameters."""
+
+
+def export(request: Request) -> tuple[Trained, list[Written]]:
+    """Write the model of a run in the format asked for; each file appears complete or not at all.
+
+    Returns the parameters with their step, and the files, the model's first. Raises UserError as `restore_trained`.
+    """
+    trained = restore_trained(request.config, request.directory)
+    # The one folder that is ours to make: the default one, in the run's directory.
+    request.file.parent.mkdir(exist_ok=True)
+    write = {"onnx": _write_onnx, "safetensors": _write_safetensors, "stablehlo": _write_stablehlo}[request.to]
+    return trained, write(request, trained)
+
+
+def _write_onnx(request: Request, trained: Trained) -> list[Written]:
+    from experiments.export.metadata import metadata
+    from experiments.export.onnx_model import onnx_model
+
+    signature = _call_signature(trained)
+    model = onnx_model(trained.experiment.model, trained.params, signature, metadata(trained))
+    write_whole(request.file, model.SerializeToString())
+    return [Written(request.file, "onnxruntime.InferenceSession(FILE).run(None, {name: array, ...})", signature)]
+
+
+def _write_safetensors(request: Request, trained: Trained) -> list[Written]:
+    from experiments.export import safetensors_file
+    from experiments.export.metadata import metadata
+    from experiments.export.stack import stack_of
+
+    write_whole(request.file, safetensors_file.encode(trained.params, metadata(trained)))
+    count = f"{count_parameters(trained.params):,} parameters by path"
+    written = [Written(request.file, f"{count}: gru_jax.interop.read_safetensors(FILE)")]
+    own = trained.params["params"]
+    if "recurrent" in own:
+        file, cell = request.beside("recurrent"), trained.experiment.model.cell
+        gru_jax.interop.save_safetensors(file, cell, stack_of(cell, own["recurrent"]))
+        use = "the recurrent layers alone: cell, params = gru_jax.interop.load_safetensors(FILE)"
+        written.append(Written(file, use))
+    return written
+
+
+def _write_stablehlo(request: Request, trained: Trained) -> list[Written]:
+    from experiments.export import program
+
+    task, model, params = trained.experiment.task, trained.experiment.model, trained.params
+    call = "gru_jax.export.load_stablehlo(FILE).call(name=array, ...)"
+    signature = _call_signature(trained)
+    programs = [(request.file, call, signature, program.call_program(task, model, params, signature))]
+    if isinstance(task.inputs, Sentences):
+        signature = search_signature(task.inputs)
+        found = program.search_program(task, model, params, signature)
+        programs.append((request.beside("search"), f"the search: {call}", signature, found))
+    elif program.streams(model, trained.experiment.train_batch(1).inputs):
+        step, signature = program.step_program(task, model, params)
+        programs.append((request.beside("step"), f"one step of a stream: {call}", signature, step))
+    for file, _, _, exported in programs:
+        gru_jax.export.save_stablehlo(file, exported)
+    return [Written(file, use, signature) for file, use, signature, _ in programs]
+
+
+def _call_signature(trained: Trained) -> Signature:
+    experiment = trained.experiment
+    return call_signature(experiment.task, experiment.model, experiment.train_batch(1).inputs)
