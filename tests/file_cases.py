@@ -13,6 +13,12 @@ RECORDED = pathlib.Path(__file__).parent / "recorded" / "interop_files"
 GRU = gru_jax.gru()
 
 
+def recorded_values():
+    """The arrays of values.npz; a file that is left open warns in whatever test runs when it is collected."""
+    with np.load(RECORDED / "values.npz") as file:
+        return dict(file)
+
+
 def some_params(cell, *, num_layers=1, bidirectional=False, dtype=np.float32):
     """Params of random bits, infinities and all sorts of NaN among them."""
     like = jax.eval_shape(

@@ -17,7 +17,7 @@ class Recording(Mapping):
     """One case of a file: its arrays by name, and those whose names begin alike as a dict."""
 
     def __init__(self, arrays, case):
-        self.arrays = {key.removeprefix(f"{case}/"): arrays[key] for key in arrays.files if key.startswith(f"{case}/")}
+        self.arrays = {key.removeprefix(f"{case}/"): arrays[key] for key in arrays if key.startswith(f"{case}/")}
 
     def __getitem__(self, key):
         return self.arrays[key]
@@ -34,8 +34,9 @@ class Recording(Mapping):
 
 def load(family):
     """Every case of a framework by its name."""
-    arrays = np.load(RECORDED / f"interop_{family}.npz")
-    names = sorted({key.split("/")[0] for key in arrays.files if "/" in key})
+    with np.load(RECORDED / f"interop_{family}.npz") as file:
+        arrays = dict(file)
+    names = sorted({key.split("/")[0] for key in arrays if "/" in key})
     return {name: Recording(arrays, name) for name in names}
 
 

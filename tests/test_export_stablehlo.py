@@ -216,7 +216,9 @@ np.savez("found.npz", ys=ys, c=carry[1][0]["c"], y=y, gradient=gradient)
 """
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
-    found = np.load(tmp_path / "found.npz")
+    # Left open it would warn in whatever test runs when it is collected.
+    with np.load(tmp_path / "found.npz") as file:
+        found = dict(file)
     final, ys = expect(case, params, xs, [5, 3])
     assert_close((found["ys"], found["c"]), (ys, final[1][0][1]), atol=2e-6)
     assert_close(found["y"], expect(case, params, xs, [5, 5])[1][-1], atol=2e-6)

@@ -1,16 +1,15 @@
 """Weights of Keras, against what keras.layers.GRU and Bidirectional computed with them."""
 
-import jax
 import numpy as np
 import pytest
 
 import gru_jax
 from gru_jax import interop
 from tests.cases import relative_error
+from tests.file_cases import some_params
 from tests.interop_cases import load, run, same_bits, worst
 
 CASES = load("keras")
-KEY = jax.random.key(0)
 BACKENDS = pytest.mark.parametrize("backend", ["scan", "fused"])
 
 
@@ -108,11 +107,12 @@ def test_and_back_to_the_bit(name, x64):
 
 def test_two_biases_become_one_where_keras_has_one(x64):
     """The sum is the same function, as nothing stands between the two."""
-    cell = gru_jax.gru(reset_after=False, update_gate="write", bias_init=jax.nn.initializers.normal(1.0))
-    params = gru_jax.init_layers(cell, KEY, 3, 4, bidirectional=True, dtype="float64")
+    cell, rng = gru_jax.gru(reset_after=False, update_gate="write"), np.random.default_rng(0)
+    shapes = ((3, 12), (4, 12), (12,), (12,))
+    params = (tuple(gru_jax.GRUParams(*(rng.normal(size=shape) for shape in shapes)) for _ in range(2)),)
     weights = interop.to_keras(cell, params)
     assert [w.shape for w in weights] == [(3, 12), (4, 12), (12,)] * 2
-    xs = np.asarray(jax.random.normal(KEY, (6, 2, 3), "float64"))
+    xs = rng.normal(size=(6, 2, 3))
     back = interop.from_keras(weights, reset_after=False, bidirectional=True)
     assert worst(run(cell, params, xs, None), run(*back, xs, None)) < 1e-12
 
@@ -126,12 +126,17 @@ BARE = listed(CASES["gru-after-nobias"].under("weights"))
     ("weights", "options", "message"),
     [
         ({"kernel": AFTER[0]}, {}, "weights: expected a list of arrays, got dict"),
-        (AFTER * 2, {}, "weights: expected 2 or 3 arrays .*, got 6; pass bidirectional=True"),
+        (
+            AFTER * 2,
+            {},
+            "weights: expected 2 or 3 arrays .*, got 6; pass bidirectional=True for a Bidirec.* one by one",
+        ),
         (AFTER, {"bidirectional": True}, "weights: expected 4 or 6 arrays .*, got 3; pass bidirectional=False"),
         (AFTER[:1], {}, "weights: expected 2 or 3 arrays .*, got 1; pass what layer.get_weights"),
         (BEFORE, {}, r"weights\[2\], forward/bias: expected shape \(2, 3H\) .*; pass reset_after=False"),
         (AFTER, {"reset_after": False}, r"weights\[2\], forward/bias: expected shape \(3H,\).*; pass reset_after=True"),
         (AFTER, {"reset_after": 1}, "reset_after: expected True or False, got 1"),
+        (AFTER, {"activation": np.ones(2)}, "activation: expected 'tanh', got array"),
         (AFTER, {"activation": "relu"}, "activation: expected 'tanh', got 'relu'; .* no weights fit"),
         (
             AFTER,
@@ -151,8 +156,7 @@ def test_what_is_no_gru_is_refused(weights, options, message):
 
 
 def test_what_keras_cannot_hold_is_refused():
-    cell = gru_jax.gru()
-    params = gru_jax.init_layers(cell, KEY, 3, 4, num_layers=2)
+    cell, params = gru_jax.gru(), some_params(gru_jax.gru(), num_layers=2)
     with pytest.raises(ValueError, match=r"keras.layers.GRU holds 1 layer, got 2; convert them one by one"):
         interop.to_keras(cell, params)
     with pytest.raises(TypeError, match=r"cell: expected gru_jax.gru.*got 'rnn'"):

@@ -1,11 +1,11 @@
 """Tensors of the ONNX GRU operator, against what onnxruntime computed with them."""
 
-import jax
 import numpy as np
 import pytest
 
 import gru_jax
 from gru_jax import interop
+from tests.file_cases import some_params
 from tests.interop_cases import load, run, same_bits, worst
 
 CASES = load("onnx")
@@ -70,6 +70,8 @@ TWO = CASES["bidirectional-before-bias"].under("weights")
             r"W: expected shape \(2, 3H, I\) with direction='bidirectional', got \(1,",
         ),
         ({}, {"linear_before_reset": 2}, "linear_before_reset: expected 0 or 1, got 2"),
+        ({}, {"linear_before_reset": np.array([0, 1])}, "linear_before_reset: expected 0 or 1, got array"),
+        ({}, {"activations": 3}, "activations: expected .*, got 3; .* no weights fit"),
         ({}, {"activations": ["Sigmoid", "Relu"]}, r"activations: expected \['Sigmoid', 'Tanh'\], got .*Relu"),
         ({}, {"clip": 3.0}, "clip: expected None, got 3.0; .* does not clip"),
         ({"W": ONE["W"][0]}, {}, r"W: expected shape \(1, 3H, I\) .*, got \(12, 2\)"),
@@ -92,7 +94,7 @@ def test_activations_that_are_the_default_may_be_said():
 
 
 def test_what_a_node_cannot_hold_is_refused():
-    params = gru_jax.init_layers(gru_jax.gru(), jax.random.key(0), 3, 4, num_layers=2)
+    params = some_params(gru_jax.gru(), num_layers=2)
     with pytest.raises(ValueError, match="an ONNX GRU node holds 1 layer, got 2"):
         interop.to_onnx(gru_jax.gru(), params)
     with pytest.raises(ValueError, match="expected zeros, as ONNX is to hold no biases"):

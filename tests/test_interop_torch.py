@@ -8,7 +8,7 @@ import pytest
 import gru_jax
 from gru_jax import interop
 from tests.cases import relative_error
-from tests.interop_cases import load, nested, run, same_bits, worst
+from tests.interop_cases import RECORDED, load, nested, run, same_bits, worst
 
 CASES = load("torch")
 STACKS = [name for name in CASES if name.startswith("gru-")]
@@ -111,6 +111,24 @@ def test_tensors_are_read_without_their_framework():
     assert same_bits(interop.to_torch(gru_jax.gru(), params), halves)
 
 
+def test_the_other_order_of_bytes_means_the_same(tmp_path):
+    """As h5py and old files hand over; big-endian bytes under a little-endian header would be wrong numbers."""
+    cell, params = interop.from_torch({key: value.astype(">f4") for key, value in ONE.items()})
+    assert same_bits(interop.to_torch(cell, params), ONE)
+    turned = jax.tree.map(lambda leaf: np.asarray(leaf).astype(">f4"), params)
+    interop.save_safetensors(tmp_path / "x", cell, turned)
+    assert same_bits(interop.to_torch(*interop.load_safetensors(tmp_path / "x")), ONE)
+
+
+def test_errors_about_a_file_name_it():
+    path = RECORDED / "interop_files" / "gru.safetensors"
+    with pytest.raises(
+        ValueError, match=r"gru\.safetensors: state_dict: expected keys such as .*; pass prefix='encoder"
+    ):
+        interop.from_torch(path)
+    assert interop.from_torch(path, prefix="encoder.")[0] == gru_jax.gru()
+
+
 def test_float64_keeps_its_digits_where_jax_has_32_bits():
     weights = CASES["gru-2-2-bias-float64"].under("weights")
     cell, params = interop.from_torch(weights)
@@ -166,6 +184,9 @@ def changed(**arrays):
         (changed(weight_ih_l0_reverse=np.zeros((12, 3), np.float32)), {}, r"'weight_ih_l0_reverse'.*\(12, 2\), got"),
         (changed(bias_ih_l0=np.zeros((12, 1), np.float32)), {}, r"'bias_ih_l0'.*expected shape \(12,\), got \(12, 1\)"),
         (changed(bias_ih_l0=np.zeros(12)), {}, "'bias_ih_l0'.*expected float32, as .* has, got float64"),
+        (ONE | {f"weight_hh_l{'9' * 5000}": ONE["weight_hh_l0"]}, {}, "unexpected 'weight_hh_l999"),
+        (changed(bias_ih_l0=np.zeros(12, np.longdouble)), {}, "'bias_ih_l0'.*got ndarray of dtype (long|float)"),
+        (changed(bias_ih_l0=np.zeros(12, jnp.float8_e5m2)), {}, "'bias_ih_l0'.*dtype float8_e5m2; weights are float32"),
         (
             changed(bias_ih_l0=np.zeros(12, int)),
             {},
@@ -220,6 +241,7 @@ def test_what_torch_cannot_hold_is_refused(cell, params, options, message):
 
 
 def test_layers_of_several_widths_are_refused():
-    params = gru_jax.init_layers(gru_jax.gru(), jax.random.key(0), 3, (4, 5))
+    shapes = jax.eval_shape(lambda: gru_jax.init_layers(gru_jax.gru(), jax.random.key(0), 3, (4, 5)))
+    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     with pytest.raises(ValueError, match=r"holds layers of one width, got \[4, 5\]; convert them one by one"):
         interop.to_torch(gru_jax.gru(), params)

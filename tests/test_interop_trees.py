@@ -1,5 +1,6 @@
 """Parameters of flax.linen, flax.nnx, Haiku and Equinox, against what those libraries computed with them."""
 
+import equinox
 import flax.linen
 import flax.nnx as nnx
 import jax
@@ -124,6 +125,40 @@ def test_modules_and_their_states_are_read_alike():
         interop.from_nnx(model)
 
 
+def test_cells_in_lists_and_private_attributes():
+    """Where models keep them: a list of layers, an attribute that others are not to touch."""
+
+    class Model(equinox.Module):
+        layers: list
+        _last: equinox.nn.GRUCell
+
+    layers = [equinox.nn.GRUCell(*sizes, key=KEY) for sizes in ((3, 4), (4, 4), (4, 5))]
+    model = Model(layers[:2], layers[2])
+    cell, params = interop.from_equinox(model, prefix=["layers/0", "layers/1", "_last"])
+    for layer, own in zip(layers, params, strict=True):
+        assert jax.tree.all(jax.tree.map(np.array_equal, own, interop.from_equinox(layer)[1][0]))
+    in_mappings = {"layers": [interop.to_equinox(cell, layer[0]) for layer in params]}
+    _, again = interop.from_equinox(in_mappings, prefix=["layers/0", "layers/1", "layers/2"])
+    assert jax.tree.all(jax.tree.map(np.array_equal, params, again))
+    with pytest.raises(ValueError, match="pass prefix='_last' or 'layers/0' or 'layers/1'"):
+        interop.from_equinox(model)
+
+    class Private(nnx.Module):
+        def __init__(self):
+            self._cell = nnx.GRUCell(3, 4, rngs=nnx.Rngs(0))
+
+    module = Private()
+    one, other = (interop.from_nnx(given, prefix="_cell")[1] for given in (module, nnx.state(module)))
+    assert jax.tree.all(jax.tree.map(np.array_equal, one, other))
+
+
+def test_two_arrays_of_one_name_are_refused():
+    weights = FAMILIES["haiku"]["gru"].under("weights")
+    tree = {f"a/{key}": value for key, value in weights.items()} | {"a": nest(weights)}
+    with pytest.raises(ValueError, match=r"a/gru/.*: expected one array of this name, found two"):
+        interop.from_haiku(tree)
+
+
 def test_trees_of_linen_in_any_wrapping():
     module = flax.linen.GRUCell(4)
     variables = module.init(KEY, jnp.zeros(4), jnp.ones(3))
@@ -155,13 +190,13 @@ EQUINOX = FAMILIES["equinox"]["bias-float32"].under("weights")
             "linen",
             {},
             {},
-            "params: expected arrays under '', got none among 0; pass the parameters of a flax.linen GRU",
+            "params: expected arrays under '', got none among 0; pass the parameters of a GRU of flax.linen",
         ),
         (
             "linen",
             nest(HAIKU),
             {},
-            "expected the keys of a flax.linen GRU, but missing 'ir/kernel', .*unexpected 'gru/",
+            "expected the keys of a GRU of flax.linen, but missing 'ir/kernel', .*unexpected 'gru/",
         ),
         ("linen", nest(LINEN), {"prefix": "rnn"}, "expected arrays under 'rnn', got none among 10; pass prefix=''"),
         ("linen", nest(LINEN), {"prefix": 3}, "prefix: expected a string, or a list of one for each layer, got 3"),
@@ -188,7 +223,7 @@ EQUINOX = FAMILIES["equinox"]["bias-float32"].under("weights")
         ),
         ("linen", nest(LINEN | {"in/bias": np.ones(4)}), {}, r"'in/bias'.: expected float32, .* got float64"),
         ("haiku", nest(HAIKU) | {"linear": {"w": np.ones(3)}}, {}, "got 4 arrays; pass prefix='gru'"),
-        ("haiku", {"gru": {"w_i": HAIKU["gru/w_i"]}}, {}, "missing 'w_i', 'w_h', 'b'; unexpected|but missing"),
+        ("haiku", {"gru": {"w_i": HAIKU["gru/w_i"]}}, {}, "missing 'w_i', 'w_h', 'b' and unexpected 'gru/w_i'"),
         ("equinox", nest(EQUINOX | {"bias_n": None}), {}, "missing 'bias_n'"),
         ("equinox", nest(EQUINOX | {"bias_n": np.ones(3, np.float32)}), {}, r"'bias_n'.: expected shape \(4,\)"),
     ],

@@ -12,7 +12,7 @@ from onnx import TensorProto
 
 import gru_jax
 from gru_jax import interop
-from tests.file_cases import RECORDED
+from tests.file_cases import RECORDED, recorded_values
 
 I, H = 2, 4  # noqa: E741 - the letters of DESIGN.md
 RNG = np.random.default_rng(3)
@@ -62,7 +62,7 @@ def same(found, expected, **attributes):
 
 def test_what_pytorch_exports_is_its_gru():
     """Node by node, against the state dict and the outputs that torch recorded."""
-    recorded = np.load(RECORDED / "values.npz")
+    recorded = recorded_values()
     names = [node.name for node in onnx.load(RECORDED / "gru.onnx").graph.node if node.op_type == "GRU"]
     read = [interop.read_onnx(RECORDED / "gru.onnx", node=name) for name in names]
     assert [found["W"].shape for found in read] == [(2, 3 * H, I), (2, 3 * H, 2 * H)]

@@ -12,7 +12,7 @@ import safetensors.numpy
 
 import gru_jax
 from gru_jax import interop
-from tests.file_cases import GRU, RECORDED, parts, some_params
+from tests.file_cases import GRU, RECORDED, parts, recorded_values, some_params
 
 KEY = jax.random.key(0)
 CELLS = {
@@ -152,8 +152,24 @@ def test_a_file_is_replaced_whole_or_not_at_all(saved, monkeypatch):
     assert {file.name for file in path.parent.iterdir()} == {"gru.safetensors", "link"}
 
 
+def test_a_pipe_or_a_device_stays_one(saved):
+    """A user who may do so would have put a file in the place of /dev/null."""
+    path, params = saved
+    os.mkfifo(path.with_name("pipe"))
+    with pytest.raises(ValueError, match=r"path: expected the name of a file, got '.*pipe', a device or a pipe"):
+        interop.save_safetensors(path.with_name("pipe"), GRU, params)
+    assert path.with_name("pipe").is_fifo()
+
+
+def test_who_may_read_a_file_stays_as_it_was(saved):
+    path, params = saved
+    path.chmod(0o640)
+    interop.save_safetensors(path, GRU, params)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
 def test_a_pytorch_checkpoint_is_read_without_unpickling():
-    recorded = np.load(RECORDED / "values.npz")
+    recorded = recorded_values()
     tensors = interop.read_safetensors(RECORDED / "gru.safetensors")
     assert {f"params.{key}" for key in tensors} == {key for key in recorded if key.startswith("params.")}
     for key, tensor in tensors.items():
@@ -165,7 +181,7 @@ def test_a_pytorch_checkpoint_is_read_without_unpickling():
 
 
 def test_bfloat16_of_pytorch_is_read_as_bfloat16():
-    recorded = np.load(RECORDED / "values.npz")
+    recorded = recorded_values()
     tensors = interop.read_safetensors(RECORDED / "bfloat16.safetensors")
     assert len(tensors) == 16
     for key, tensor in tensors.items():
@@ -260,3 +276,15 @@ def test_what_cannot_be_saved_is_told(tmp_path, mistake):
 def test_params_inside_jit_are_told(tmp_path):
     with pytest.raises(TypeError, match=r"layers\.0\.forward\.w_i.*outside of jit"):
         jax.jit(lambda params: interop.save_safetensors(tmp_path / "x", GRU, params))(some_params(GRU)[0][0])
+
+
+def test_arrays_of_a_whole_model(tmp_path):
+    path = tmp_path / "model.safetensors"
+    arrays = {"b/kernel": np.arange(6.0).reshape(2, 3), "a": jnp.ones(3, jnp.bfloat16), "t": np.ones((2, 3)).T}
+    gru_jax.interop.write_safetensors(path, arrays, {"why": "λ"})
+    found = gru_jax.interop.read_safetensors(path)
+    for key, array in arrays.items():
+        assert found[key].dtype == array.dtype
+        np.testing.assert_array_equal(found[key], array)
+    with safetensors.safe_open(path, "np") as file:
+        assert file.metadata() == {"why": "λ"}

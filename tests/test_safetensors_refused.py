@@ -153,3 +153,20 @@ def test_without_the_library_it_says_what_to_install(saved, read, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors", None)
     with pytest.raises(ImportError, match=r'pip install "gru_jax\[interop\]"'):
         read(saved[0])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "metadata", "message"),
+    [
+        ([np.ones(3)], None, "arrays: expected a mapping of keys to arrays, got list"),
+        ({3: np.ones(3)}, None, "arrays: expected strings as keys, got 3"),
+        ({"__metadata__": np.ones(3)}, None, "arrays: expected strings as keys, got '__metadata__'"),
+        ({"a": np.arange(3)}, None, r"arrays\['a'\]: expected an array of floats, got ndarray of dtype int"),
+        ({"a": np.ones(3)}, ["b"], "metadata: expected a mapping of names to strings, got list"),
+        ({"a": np.ones(3)}, {"b": 3}, r"metadata\['b'\]: expected a string, got int"),
+    ],
+)
+def test_what_is_no_model_is_not_written(arrays, metadata, message, tmp_path):
+    with pytest.raises(TypeError, match=message):
+        interop.write_safetensors(tmp_path / "a", arrays, metadata)
+    assert not list(tmp_path.iterdir())

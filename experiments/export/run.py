@@ -45,11 +45,11 @@ def _write_onnx(request: Request, trained: Trained) -> list[Written]:
 
 
 def _write_safetensors(request: Request, trained: Trained) -> list[Written]:
-    from experiments.export import safetensors_file
     from experiments.export.metadata import metadata
+    from experiments.export.paths import by_path
     from experiments.export.stack import stack_of
 
-    write_whole(request.file, safetensors_file.encode(trained.params, metadata(trained)))
+    gru_jax.interop.write_safetensors(request.file, by_path(trained.params), metadata(trained))
     count = f"{count_parameters(trained.params):,} parameters by path"
     written = [Written(request.file, f"{count}: gru_jax.interop.read_safetensors(FILE)")]
     own = trained.params["params"]

@@ -12,7 +12,7 @@ from gru_jax.interop._cell_records import describe
 from gru_jax.interop._keras import from_keras, to_keras
 from gru_jax.interop._onnx import from_onnx, to_onnx
 from gru_jax.interop._onnx_file import read_onnx
-from gru_jax.interop._safetensors import load_safetensors, read_safetensors, save_safetensors
+from gru_jax.interop._safetensors import load_safetensors, read_safetensors, save_safetensors, write_safetensors
 from gru_jax.interop._torch import from_torch, to_torch
 from gru_jax.interop._trees import (
     from_equinox,
@@ -45,4 +45,5 @@ __all__ = [
     "to_nnx",
     "to_onnx",
     "to_torch",
+    "write_safetensors",
 ]

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from gru_jax._cells.cell import Cell
+from gru_jax.interop._arrays import as_numpy
 from gru_jax.interop._cell_records import cell_of, describe
 from gru_jax.interop._paths import blaming, check_path, foreign, read_beginning
-from gru_jax.interop._safetensors_writer import write_safetensors
+from gru_jax.interop._safetensors_writer import write_whole
 from gru_jax.interop._stack_keys import name_params, nest_params
 from gru_jax.interop._write_file import check_target
 
@@ -53,7 +54,7 @@ def save_safetensors(path: Any, cell: Cell, params: Any) -> None:
         **record,
         "directions": ", ".join(map(str, directions)),
     }
-    write_safetensors(target, metadata, arrays)
+    write_whole(target, metadata, arrays)
 
 
 def load_safetensors(path: Any) -> tuple[Cell, tuple[tuple[Any, ...], ...]]:
@@ -86,6 +87,43 @@ def load_safetensors(path: Any) -> tuple[Cell, tuple[tuple[Any, ...], ...]]:
         own = ("format", "format_version", "directions")
         cell = cell_of({key: text for key, text in metadata.items() if key not in own})
         return cell, nest_params(cell, _directions(metadata), arrays)
+
+
+def write_safetensors(path: Any, arrays: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
+    """Write arrays to a safetensors file, those of a whole model for example.
+
+    The file appears at once, complete; the same arrays in the same order give the same bytes. For a stack of layers
+    `save_safetensors` says what the weights mean, too.
+
+    Args:
+      path: where to write, usually `*.safetensors`.
+      arrays: arrays by key, of any framework, float64, float32, float16 or bfloat16.
+      metadata: strings by name.
+
+    Raises:
+      TypeError, ValueError: for what is no array of floats, naming the key, or no string.
+      OSError: as Python raises it, where the file cannot be written.
+
+    Example:
+      >>> import os, tempfile, numpy as np
+      >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")
+      >>> gru_jax.interop.write_safetensors(path, {"head/kernel": np.ones((4, 2), np.float32)})
+      >>> gru_jax.interop.read_safetensors(path)["head/kernel"].shape
+      (4, 2)
+    """
+    target = check_target(path)
+    strings = {} if metadata is None else metadata
+    for name, entries, what in (("arrays", arrays, "keys to arrays"), ("metadata", strings, "names to strings")):
+        if not isinstance(entries, Mapping):
+            raise TypeError(f"{name}: expected a mapping of {what}, got {type(entries).__name__}; pass a dict.")
+    for name, entries in (("arrays", arrays), ("metadata", strings)):
+        wrong = [key for key in entries if not isinstance(key, str) or key == "__metadata__"]
+        if wrong:
+            raise TypeError(f"{name}: expected strings as keys, got {wrong[0]!r}; pass another name.")
+    for key, text in strings.items():
+        if not isinstance(text, str):
+            raise TypeError(f"metadata[{key!r}]: expected a string, got {type(text).__name__}; pass str(...) of it.")
+    write_whole(target, strings, {key: as_numpy(f"arrays[{key!r}]", value) for key, value in arrays.items()})
 
 
 def read_safetensors(path: Any) -> dict[str, np.ndarray]:

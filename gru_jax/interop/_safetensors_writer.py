@@ -9,7 +9,7 @@ import numpy as np
 from gru_jax.interop._write_file import write_file
 
 
-def write_safetensors(target: str, metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> None:
+def write_whole(target: str, metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> None:
     """Write a file that appears complete or not at all; `target` is what `check_target` returned."""
     write_file(target, _encode_header(metadata, arrays), *(array.tobytes() for array in arrays.values()))
 

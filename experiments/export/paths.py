@@ -1,0 +1,10 @@
+"""All parameters of a model by path."""
+
+from typing import Any
+
+import flax.traverse_util
+
+
+def by_path(params: Any) -> dict[str, Any]:
+    """Arrays of a model's variables by path, "recurrent/layer_0/forward/w_i", in order of these."""
+    return dict(sorted(flax.traverse_util.flatten_dict(params["params"], sep="/").items()))
