@@ -25,9 +25,9 @@ def from_keras(
 ) -> tuple[Cell, Params]:
     """The cell and params of a `keras.layers.GRU`, or of `keras.layers.Bidirectional` around one.
 
-    Keras stacks z, r, n and keeps with z; a layer with `go_backwards=True` is run by `reverse=True` here, whose ys stand
-    in the order of xs. On masked steps its GRU repeats the last output, where gru_jax gives 0, as
-    Keras's Bidirectional does, too.
+    Keras stacks z, r, n and keeps with z. On masked steps its GRU repeats the last output, where gru_jax gives 0, as
+    Keras's Bidirectional does, too. A layer with `go_backwards=True` is run by `reverse=True` here, whose ys stand in
+    the order of xs.
 
     Args:
       weights: what `layer.get_weights()` returns: kernel, recurrent_kernel and, unless `use_bias=False`, bias; with
