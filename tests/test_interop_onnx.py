@@ -88,7 +88,7 @@ def test_what_is_no_gru_is_refused(changed, options, message):
 
 
 def test_activations_that_are_the_default_may_be_said():
-    cell, params = interop.from_onnx(**TWO, direction="bidirectional", activations=["Sigmoid", "Tanh"] * 2)
+    cell, params = interop.from_onnx(**TWO, direction="bidirectional", activations=["Sigmoid", "tanh"] * 2)
     assert cell.options == gru_jax.GRUOptions(reset_after=False, update_gate="keep")
     assert same_bits(interop.to_onnx(cell, params), TWO)
 

@@ -211,9 +211,15 @@ PARAMS = interop.from_torch(WEIGHTS)[1]
         (gru_jax.lstm(), PARAMS, {}, "cell: expected gru_jax.gru.*got 'lstm'"),
         ("gru", PARAMS, {}, "cell: expected gru_jax.gru.*got str"),
         (gru_jax.gru(reset_after=False), PARAMS, {}, "PyTorch computes reset_after=True, this cell reset_after=False"),
-        (gru_jax.gru(), 3, {}, "params: expected params.layer..direction. with GRUParams, got int"),
-        (gru_jax.gru(), (), {}, "params: expected params.layer..direction. with GRUParams, got tuple"),
-        (gru_jax.gru(), PARAMS[0], {}, "params: expected params.layer..direction. with GRUParams, got tuple"),
+        (gru_jax.gru(), 3, {}, "params: expected params.layer..direction., .* got int"),
+        (
+            gru_jax.gru(),
+            ((gru_jax.RNNParams(1, 2, 3, 4),),),
+            {},
+            r"params\[0\]\[0\]: expected GRUParams, got RNNParams",
+        ),
+        (gru_jax.gru(), (), {}, "params: expected params.layer..direction., .* got tuple"),
+        (gru_jax.gru(), PARAMS[0], {}, "params: expected params.layer..direction., .* got tuple"),
         (
             gru_jax.gru(),
             (PARAMS[0], PARAMS[1][:1]),

@@ -219,14 +219,14 @@ MISTAKES = {
     "activations": (
         ([gru_node(activations=["HardSigmoid", "Tanh"])], weights()),
         ValueError,
-        ["activations", "Sigmoid, Tanh", "'HardSigmoid'"],
+        ["activations", "['Sigmoid', 'Tanh']", "'HardSigmoid'"],
     ),
     "activations of one direction": (
         ([gru_node(direction="bidirectional", activations=["Sigmoid", "Tanh"])], weights(2)),
         ValueError,
-        ["activations", "Sigmoid, Tanh, Sigmoid, Tanh"],
+        ["activations", "['Sigmoid', 'Tanh', 'Sigmoid', 'Tanh']"],
     ),
-    "clip": (([gru_node(clip=3.0)], weights()), ValueError, ["clip", "no GRU that clips"]),
+    "clip": (([gru_node(clip=3.0)], weights()), ValueError, ["clip", "3.0", "does not clip"]),
     "unheard of": (([gru_node(peephole=1)], weights()), ValueError, ["attributes", "'peephole'"]),
     "direction": (([gru_node(direction="both")], weights()), ValueError, ["direction", "'reverse'", "'both'"]),
     "kind of direction": (([gru_node(direction=1)], weights()), ValueError, ["direction", "STRING"]),

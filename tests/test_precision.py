@@ -82,3 +82,13 @@ def test_precision_reaches_every_product_of_the_gradient_too(precision):
     products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
     assert len(products) >= 4
     assert all(f"precision = [{wanted}, {wanted}]" in line for line in products)
+
+
+def test_bfloat16_arrays_of_numpy_are_those_of_jax():
+    cell = gru_jax.gru()
+    params = cell.init(jax.random.key(0), 2, 3, jnp.bfloat16)
+    xs = jnp.linspace(-1, 1, T * B * 2, dtype=jnp.bfloat16).reshape(T, B, 2)
+    of_numpy = jax.tree.map(np.asarray, (params, xs))
+    for found, expected in zip(gru_jax.scan(cell, *of_numpy), gru_jax.scan(cell, params, xs), strict=True):
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)

@@ -65,7 +65,6 @@ def _known(name: str, params: Any) -> Any:
                 'call jax.config.update("jax_enable_x64", True) at start-up, or round all params yourself: '
                 'jax.tree.map(lambda p: p.astype("float32"), params).'
             )
-        # NumPy calls bfloat16 a dtype of raw bytes, which cells refuse; JAX knows better.
-        return jnp.asarray(value) if value.dtype.kind == "V" else value
+        return value
 
     return jax.tree_util.tree_map_with_path(leaf, params)

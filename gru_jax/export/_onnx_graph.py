@@ -5,10 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from gru_jax.interop._packages import need
+
 # The oldest that has all we write and what heads around it need: Shape(start, end) is of 15, LayerNormalization of 17.
 # onnxruntime reads both from 1.12 on (July 2022); a newer opset or format would buy nothing and shut out old runtimes.
 OPSET = 17
 IR_VERSION = 8
+
+_MODULES = ("onnx", "onnx.checker", "onnx.helper", "onnx.numpy_helper", "onnx.shape_inference")
 
 # What protobuf can hold.
 _MOST_BYTES = 2**31 - 1
@@ -40,7 +44,7 @@ class Graph:
     """
 
     def __init__(self, name: str = "model") -> None:
-        self._onnx = import_onnx()
+        self._onnx = need(*_MODULES, what="ONNX")
         self._name = name
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
@@ -163,16 +167,3 @@ class Graph:
                     f"inputs: expected names of values that this graph has, got {value!r}; "
                     "pass what input, initializer or add returned."
                 )
-
-
-def import_onnx() -> Any:
-    """The package onnx with the parts used here, or how to get it."""
-    try:
-        import onnx
-        import onnx.checker
-        import onnx.helper
-        import onnx.numpy_helper
-        import onnx.shape_inference
-    except ImportError as error:
-        raise ImportError(f'ONNX needs the package onnx ({error}): pip install "gru_jax[interop]"') from None
-    return onnx

@@ -166,7 +166,8 @@ def without_locations() -> Iterator[None]:
     """Programs that do not say which lines of which files they come from.
 
     Else an artifact of `jax.export` holds the paths of this machine, the caller's included, and its bytes differ from
-    call to call. `stablehlo` and `stablehlo_step` leave them out; around an export of your own this does.
+    call to call. `stablehlo` and `stablehlo_step` leave them out; around an export of your own this does. It
+    turns a switch of all of JAX, so not in two threads at once.
     """
     name = "jax_traceback_in_locations_limit"
     before = getattr(jax.config, name)

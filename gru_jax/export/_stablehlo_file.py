@@ -11,6 +11,7 @@ from jax import export
 
 from gru_jax._cells.checks import check_flag
 from gru_jax.export._stablehlo import without_locations
+from gru_jax.interop._packages import need
 from gru_jax.interop._paths import check_path, foreign, read_beginning
 from gru_jax.interop._write_file import check_target, write_file
 
@@ -46,7 +47,8 @@ def save_stablehlo(path: Any, exported: export.Exported, *, gradients: bool = Fa
             f"exported: expected a jax.export.Exported, got {type(exported).__name__}; "
             "pass what gru_jax.export.stablehlo returned."
         )
-    _need_flatbuffers()
+    # JAX's own message for its absence comes late and names no extra.
+    need("flatbuffers", what="StableHLO")
     order = int(check_flag("gradients", gradients))
     with without_locations():
         data = bytes(exported.serialize(vjp_order=order))
@@ -80,7 +82,8 @@ def load_stablehlo(path: Any) -> export.Exported:
         )
     if hashlib.sha256(data).digest() != digest:
         raise ValueError(f"path: {name!r} is damaged, its digest is not that of its bytes; save it again.")
-    _need_flatbuffers()
+    # JAX's own message for its absence comes late and names no extra.
+    need("flatbuffers", what="StableHLO")
     try:
         return export.deserialize(bytearray(data))
     except Exception as error:
@@ -88,13 +91,4 @@ def load_stablehlo(path: Any) -> export.Exported:
         raise ValueError(
             f"path: this JAX does not read {name!r} ({type(error).__name__}: {error}); export it again with this JAX, "
             "or read it with the one that wrote it."
-        ) from None
-
-
-def _need_flatbuffers() -> None:
-    try:
-        import flatbuffers  # noqa: F401 - JAX's own message for its absence comes late and names no extra.
-    except ImportError as error:
-        raise ImportError(
-            f'files of StableHLO need the package flatbuffers ({error}): pip install "gru_jax[interop]"'
         ) from None

@@ -25,7 +25,7 @@ def read_layer(
     """
     found = _Found(row, arrays, label)
     features = _features(found, keys.w_h)
-    w_h = _gates(found, keys.w_h, "H", features)
+    w_h = _gates(found, keys.w_h, "H", features, features)
     w_i = _gates(found, keys.w_i, "I", in_features, features)
     b_i, b_h = (_gates(found, names, None, None, features) for names in (keys.b_i, keys.b_h))
     zero = np.zeros(features, w_h["r"].dtype)
@@ -85,14 +85,10 @@ def _features(found: _Found, names: Keys) -> int:
     )
 
 
-def _gates(
-    found: _Found, names: Keys, letter: str | None, rows: int | None, features: int | None = None
-) -> dict[str, np.ndarray]:
+def _gates(found: _Found, names: Keys, letter: str | None, rows: int | None, features: int) -> dict[str, np.ndarray]:
     """The arrays of each gate: matrices (inputs, H) where `letter` names the inputs, else biases (H,)."""
     if names is None:
         return {}
-    features = rows if features is None else features
-    assert features is not None
     if isinstance(names, tuple):
         pairs = [(gate, key) for gate, key in zip(_OURS, names, strict=True) if key is not None]
         gates: dict[str, np.ndarray] = {}

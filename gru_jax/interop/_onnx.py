@@ -11,7 +11,7 @@ from gru_jax.interop._arrays import as_numpy
 from gru_jax.interop._formats import ONNX
 from gru_jax.interop._stacks import Params, check_stack, read_stack, write_stack
 
-_DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
+DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 
 
 def from_onnx(
@@ -53,7 +53,8 @@ def from_onnx(
 
     Source: the ONNX operator GRU, versions 7 to 22.
     """
-    count = _check_attributes(direction, linear_before_reset, activations, clip)
+    check_attributes(direction, linear_before_reset, activations, clip)
+    count = DIRECTIONS[direction]
     tensors = {"W": as_numpy("W", W), "R": as_numpy("R", R)}
     if B is not None:
         tensors["B"] = as_numpy("B", B)
@@ -102,20 +103,34 @@ def to_onnx(cell: Cell, params: Any, *, bias: bool = True) -> dict[str, np.ndarr
     return tensors
 
 
-def _check_attributes(direction: Any, linear_before_reset: Any, activations: Any, clip: Any) -> int:
-    """How many directions there are."""
-    if not isinstance(direction, str) or direction not in _DIRECTIONS:
+def check_attributes(direction: Any, linear_before_reset: Any, activations: Any, clip: Any) -> None:
+    """Whether a node with these attributes is a GRU that there is a cell for.
+
+    Raises:
+      ValueError: naming the attribute that stands against it.
+    """
+    if not isinstance(direction, str) or direction not in DIRECTIONS:
         raise ValueError(
-            f"direction: expected one of {', '.join(map(repr, _DIRECTIONS))}, got {direction!r}; pass the node's."
+            f"direction: expected one of {', '.join(map(repr, DIRECTIONS))}, got {_shown(direction)}; pass the node's."
         )
     if not np.isscalar(linear_before_reset) or linear_before_reset not in (0, 1):
-        raise ValueError(f"linear_before_reset: expected 0 or 1, got {linear_before_reset!r}; pass the node's.")
-    count = _DIRECTIONS[direction]
-    wanted = ["Sigmoid", "Tanh"] * count
-    if activations is not None and (not isinstance(activations, list | tuple) or list(activations) != wanted):
+        raise ValueError(f"linear_before_reset: expected 0 or 1, got {_shown(linear_before_reset)}; pass the node's.")
+    wanted = ["Sigmoid", "Tanh"] * DIRECTIONS[direction]
+    # ONNX does not mind capitals here.
+    if activations is not None and [str(name).lower() for name in _names(activations)] != [n.lower() for n in wanted]:
         raise ValueError(
-            f"activations: expected {wanted}, got {activations!r}; gru_jax.gru has no others, so that no weights fit."
+            f"activations: expected {wanted}, got {_shown(activations)}; gru_jax.gru has no others, so that no weights "
+            "fit."
         )
     if clip is not None:
-        raise ValueError(f"clip: expected None, got {clip!r}; gru_jax.gru does not clip, so that no weights fit.")
-    return count
+        raise ValueError(f"clip: expected None, got {_shown(clip)}; gru_jax.gru does not clip, so that no weights fit.")
+
+
+def _names(activations: Any) -> Sequence[Any]:
+    return activations if isinstance(activations, list | tuple) else [activations]
+
+
+def _shown(value: Any) -> str:
+    """What came, cut where it is long: it may stand in a file."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -2,10 +2,11 @@
 
 import math
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from gru_jax.interop._listing import listed
 
 _SLOTS = {"W": 1, "R": 2, "B": 3}
 _LETTERS = {"W": "(D, 3H, I)", "R": "(D, 3H, H)", "B": "(D, 6H)"}
@@ -118,10 +119,3 @@ def _read(letter: str, tensor: Any, kind: str, folder: str) -> np.ndarray:
             f"{letter}: expected {count} numbers of type {kind}, found something else ({reason}); export or copy the "
             "model again, with the file of its weights beside it, if it has one."
         ) from None
-
-
-def listed(names: Sequence[str | bytes]) -> str:
-    """Names from a file, of which there may be any number of any length, for a message."""
-    texts = [name if isinstance(name, str) else name.decode(errors="replace") for name in names]
-    shown = ", ".join(repr(text[:200]) for text in texts[:20])
-    return (shown or "none") + (f" and {len(texts) - 20} more" if len(texts) > 20 else "")

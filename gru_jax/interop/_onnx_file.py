@@ -3,7 +3,10 @@
 import os
 from typing import Any
 
-from gru_jax.interop._onnx_constants import listed, read_weights
+from gru_jax.interop._listing import listed
+from gru_jax.interop._onnx import DIRECTIONS, check_attributes
+from gru_jax.interop._onnx_constants import read_weights
+from gru_jax.interop._packages import need
 from gru_jax.interop._paths import blaming, check_path, foreign, read_beginning
 
 
@@ -47,8 +50,8 @@ def read_onnx(path: Any, node: str | None = None) -> dict[str, Any]:
         found = _find(graph, node)
     with blaming(f"{name}: GRU {_name_of(found)!r}"):
         attributes = _read_attributes(found)
-        directions = 2 if attributes["direction"] == "bidirectional" else 1
-        weights = read_weights(graph, found, os.path.dirname(os.path.abspath(name)), directions)
+        folder = os.path.dirname(os.path.abspath(name))
+        weights = read_weights(graph, found, folder, DIRECTIONS[attributes["direction"]])
         hidden_size = _single(found, "hidden_size", "INT", None)
         if hidden_size not in (None, weights["R"].shape[-1]):
             raise ValueError(
@@ -62,7 +65,7 @@ _REMEDY = "the file is damaged: export or copy it again"
 
 def _read_graph(name: str) -> Any:
     """The main graph of the model."""
-    onnx = _library()
+    onnx = need("onnx", what="ONNX")
     what = foreign(read_beginning(name, "an ONNX"))
     if what is None and os.path.getsize(name) > _LARGEST:
         what = "larger than the 2 GiB that protobuf allows: keep the weights in a file beside it"
@@ -98,9 +101,9 @@ def _find(graph: Any, node: str | None) -> Any:
     if not every:
         kinds = sorted({_text(candidate.op_type) for candidate in graph.node})
         raise ValueError(
-            f"expected a GRU node in the model's graph, found {listed(kinds)}; export a model that has one."
+            f"expected a GRU node in the model's graph, found {listed(kinds, 20)}; export a model that has one."
         )
-    names = listed([_name_of(candidate) for candidate in every])
+    names = listed([_name_of(candidate) for candidate in every], 20)
     found = [candidate for candidate in every if node in (None, candidate.name, *candidate.output[:1])]
     if not found:
         raise ValueError(f"node: expected the name of a GRU node, {names}, got {node!r}; pass one of them.")
@@ -128,22 +131,11 @@ def _read_attributes(node: Any) -> dict[str, Any]:
                 "gru_jax does not know what this node computes."
             )
     direction = _single(node, "direction", "STRING", b"forward").decode(errors="replace")
-    if direction not in ("forward", "reverse", "bidirectional"):
-        raise ValueError(
-            f"direction: expected 'forward', 'reverse' or 'bidirectional', got {direction[:200]!r}; {_REMEDY}."
-        )
     reset_after = _single(node, "linear_before_reset", "INT", 0)
-    if reset_after not in (0, 1):
-        raise ValueError(f"linear_before_reset: expected 0 or 1, got {reset_after}; {_REMEDY}.")
-    activations = [name.decode(errors="replace") for name in _single(node, "activations", "STRINGS", ())]
-    wanted = ["Sigmoid", "Tanh"] * (2 if direction == "bidirectional" else 1)
-    given = any(attribute.name == "activations" for attribute in node.attribute)
-    if given and [name.lower() for name in activations] != [name.lower() for name in wanted]:
-        raise ValueError(
-            f"activations: expected {', '.join(wanted)}, got {listed(activations)}; gru_jax has no GRU with others."
-        )
-    if any(attribute.name == "clip" for attribute in node.attribute):
-        raise ValueError("clip: expected none, got one; gru_jax has no GRU that clips what its gates see.")
+    activations = _single(node, "activations", "STRINGS", None)
+    if activations is not None:
+        activations = [name.decode(errors="replace") for name in activations]
+    check_attributes(direction, reset_after, activations, _single(node, "clip", "FLOAT", None))
     return {"direction": direction, "linear_before_reset": reset_after}
 
 
@@ -153,7 +145,7 @@ _ATTRIBUTES = (
     *("direction", "hidden_size", "linear_before_reset", "activations", "activation_alpha", "activation_beta"),
     *("clip", "layout", "output_sequence"),
 )
-_FIELDS = {"INT": "i", "STRING": "s", "STRINGS": "strings"}
+_FIELDS = {"INT": "i", "FLOAT": "f", "STRING": "s", "STRINGS": "strings"}
 
 
 def _single(node: Any, name: str, kind: str, default: Any) -> Any:
@@ -161,14 +153,10 @@ def _single(node: Any, name: str, kind: str, default: Any) -> Any:
     found = [attribute for attribute in node.attribute if attribute.name == name]
     if not found:
         return default
-    if len(found) > 1 or found[0].type != getattr(_library().AttributeProto, kind) or found[0].ref_attr_name:
+    if (
+        len(found) > 1
+        or found[0].type != getattr(need("onnx", what="ONNX").AttributeProto, kind)
+        or found[0].ref_attr_name
+    ):
         raise ValueError(f"{name}: expected one attribute of type {kind}, got something else; {_REMEDY}.")
     return getattr(found[0], _FIELDS[kind])
-
-
-def _library() -> Any:
-    try:
-        import onnx
-    except ImportError:
-        raise ImportError('reading ONNX models needs the package: pip install "gru_jax[interop]".') from None
-    return onnx

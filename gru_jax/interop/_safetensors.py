@@ -9,6 +9,7 @@ import numpy as np
 from gru_jax._cells.cell import Cell
 from gru_jax.interop._arrays import as_numpy
 from gru_jax.interop._cell_records import cell_of, describe
+from gru_jax.interop._packages import need
 from gru_jax.interop._paths import blaming, check_path, foreign, read_beginning
 from gru_jax.interop._safetensors_writer import write_whole
 from gru_jax.interop._stack_keys import name_params, nest_params
@@ -152,7 +153,7 @@ def read_safetensors(path: Any) -> dict[str, np.ndarray]:
 
 def _read_file(path: Any) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """The strings and the tensors of a safetensors file, sorted by key."""
-    library = _library()
+    library = need("safetensors", what="safetensors")
     name = check_path(path)
     beginning = read_beginning(name, "a safetensors")
     try:
@@ -176,14 +177,6 @@ def _tensor(file: Any, name: str, key: str) -> np.ndarray:
             f"path: expected tensors that NumPy can hold in {name!r}, got {key!r} of dtype {tensor.get_dtype()} and "
             f"{len(tensor.get_shape())} axes; save it as float32 first, or without it."
         ) from None
-
-
-def _library() -> Any:
-    try:
-        import safetensors
-    except ImportError:
-        raise ImportError('reading safetensors files needs the package: pip install "gru_jax[interop]".') from None
-    return safetensors
 
 
 def _directions(metadata: Mapping[str, str]) -> tuple[int, ...]:

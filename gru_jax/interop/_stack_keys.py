@@ -10,7 +10,7 @@ import numpy as np
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import outline
 from gru_jax._layers import DIRECTIONS, check_nesting
-from gru_jax.interop._arrays import DTYPES, as_numpy, hold, one_dtype
+from gru_jax.interop._arrays import as_numpy, hold, one_dtype
 from gru_jax.interop._cell_records import blocks
 
 
@@ -53,6 +53,7 @@ def nest_params(cell: Cell, directions: Sequence[int], arrays: Mapping[str, np.n
             f"{key}: {what} for the cell {cell.name!r} with {', '.join(map(str, directions))} directions per layer; "
             "the file was changed or damaged: save it again."
         )
+    arrays = {key: as_numpy(key, array) for key, array in arrays.items()}
     check_arrays(cell, directions, arrays)
     return tuple(
         tuple(kind(*(hold(arrays[_key(i, j, field)]) for field in kind._fields)) for j in range(count))
@@ -66,9 +67,6 @@ def check_arrays(cell: Cell, directions: Sequence[int], arrays: Mapping[str, np.
     Raises:
       TypeError, ValueError: naming the key, and what was expected there.
     """
-    for key, array in arrays.items():
-        if str(array.dtype) not in DTYPES:
-            raise TypeError(f"{key}: expected {' or '.join(DTYPES)}, got {array.dtype}; cast it to one of them.")
     one_dtype(arrays)
     if len(directions) > 1 and _reads_several(cell):
         raise ValueError(

@@ -1,16 +1,18 @@
 """Stacks of layers: which layout the keys of a format are in, and the layers one by one."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_params
 from gru_jax._cells.gru import SHAPES, GRUOptions, GRUParams, gru
+from gru_jax._layers import check_nesting
 from gru_jax.interop._arrays import as_numpy, one_dtype
 from gru_jax.interop._formats import Format, Layout
 from gru_jax.interop._layers import read_layer, write_layer
+from gru_jax.interop._listing import listed
 
 Place = Mapping[str, object]
 """What is filled into the templates of a layout for one layer and direction."""
@@ -72,49 +74,43 @@ def check_stack(target: str, cell: Any, params: Any, *, layers: int | None = Non
     if not isinstance(cell, Cell) or not isinstance(cell.options, GRUOptions) or cell.name != "gru":
         name = repr(cell.name) if isinstance(cell, Cell) else type(cell).__name__
         raise TypeError(f"cell: expected gru_jax.gru(...), got {name}; gru_jax.interop converts GRUs.")
-    stack = ((params,),) if isinstance(params, GRUParams) else params
-    if not _is_stack(stack):
-        raise TypeError(
-            f"params: expected params[layer][direction] with GRUParams, got {type(params).__name__}; "
-            "pass what init_layers or a from_ function returned, or the GRUParams of one layer."
-        )
-    stack = tuple(tuple(GRUParams(*layer_params) for layer_params in layer) for layer in stack)
-    width = len(stack[0])
-    named: dict[str, np.ndarray] = {}
+    nested = ((params,),) if isinstance(params, GRUParams) else params
+    check_nesting("params", nested)
+    stack = tuple(
+        tuple(_as_numpy(f"params[{i}][{j}]", own) for j, own in enumerate(layer)) for i, layer in enumerate(nested)
+    )
+    one_dtype(
+        {
+            f"params[{i}][{j}].{name}": leaf
+            for i, layer in enumerate(stack)
+            for j, own in enumerate(layer)
+            for name, leaf in own._asdict().items()
+        }
+    )
     below: int | None = None
     for i, layer in enumerate(stack):
-        if len(layer) != width:
+        if len(layer) != len(stack[0]):
             raise ValueError(
-                f"params[{i}]: expected {width} directions, as params[0] has, got {len(layer)}; "
+                f"params[{i}]: expected {len(stack[0])} directions, as params[0] has, got {len(layer)}; "
                 "one conversion takes one kind of layer."
             )
-        for j, layer_params in enumerate(layer):
-            for name, leaf in layer_params._asdict().items():
-                named[f"params[{i}][{j}].{name}"] = as_numpy(f"params[{i}][{j}].{name}", leaf)
-            _check_shapes(f"params[{i}][{j}]", layer_params, below)
-        if len({p.w_h.shape[0] for p in layer}) > 1 or len({p.w_i.shape[0] for p in layer}) > 1:
+        for j, own in enumerate(layer):
+            _check_shapes(f"params[{i}][{j}]", own, below)
+        if len({(*own.w_i.shape, *own.w_h.shape) for own in layer}) > 1:
             raise ValueError(f"params[{i}]: expected two directions of one shape, got others; pass such a layer.")
-        below = sum(p.w_h.shape[0] for p in layer)
-    one_dtype(named)
-    _check_room(target, len(stack), width, layers, directions)
-    return tuple(
-        tuple(
-            GRUParams(*(cast(Any, named[f"params[{i}][{j}].{name}"]) for name in GRUParams._fields))
-            for j in range(len(layer))
+        below = sum(own.w_h.shape[0] for own in layer)
+    _check_room(target, len(stack), len(stack[0]), layers, directions)
+    return stack
+
+
+def _as_numpy(label: str, params: Any) -> GRUParams:
+    if not isinstance(params, GRUParams):
+        raise TypeError(
+            f"{label}: expected GRUParams, got {type(params).__name__}; "
+            "pass what init_layers or a from_ function returned, or the GRUParams of one layer."
         )
-        for i, layer in enumerate(stack)
-    )
-
-
-def _is_stack(params: Any) -> bool:
-    nested = isinstance(params, tuple | list) and len(params) > 0
-    return nested and all(
-        isinstance(layer, tuple | list)
-        and not isinstance(layer, GRUParams)
-        and len(layer) in (1, 2)
-        and all(isinstance(direction, GRUParams) for direction in layer)
-        for layer in params
-    )
+    leaves: dict[str, Any] = {name: as_numpy(f"{label}.{name}", leaf) for name, leaf in params._asdict().items()}
+    return GRUParams(**leaves)
 
 
 def _check_shapes(label: str, params: GRUParams, in_features: int | None) -> None:
@@ -149,23 +145,15 @@ def _layout_of(
     row: Format, given: Mapping[str, Any], places: Sequence[Sequence[Place]], argument: str, remedy: str
 ) -> Layout:
     """The layout with just these keys."""
-    nearest: tuple[int, list[str], list[str]] | None = None
+    faults: list[tuple[list[str], list[str]]] = []
     for layout in row.layouts:
         expected = [key for layer in places for place in layer for key in layout.keys(**place).names()]
         missing = [key for key in expected if key not in given]
         extra = [key for key in given if key not in expected]
         if not missing and not extra:
             return layout
-        if nearest is None or len(missing) + len(extra) < nearest[0]:
-            nearest = len(missing) + len(extra), missing, extra
-    assert nearest is not None
-    _, missing, extra = nearest
+        faults.append((missing, extra))
+    missing, extra = min(faults, key=lambda fault: len(fault[0]) + len(fault[1]))
     said = [f"missing {listed(missing)}"] if missing else []
     said += [f"unexpected {listed(extra)}"] if extra else []
     raise ValueError(f"{argument}: expected the keys of a GRU of {row.name}, but {' and '.join(said)}; {remedy}.")
-
-
-def listed(keys: Sequence[str]) -> str:
-    """The first few, for a message."""
-    shown = ", ".join(map(repr, keys[:4]))
-    return shown if len(keys) <= 4 else f"{shown} and {len(keys) - 4} more"

@@ -10,9 +10,10 @@ import numpy as np
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_flag
 from gru_jax.interop._formats import TORCH
+from gru_jax.interop._listing import listed
 from gru_jax.interop._paths import blaming, check_path
 from gru_jax.interop._safetensors import read_safetensors
-from gru_jax.interop._stacks import Params, check_stack, listed, read_stack, write_stack
+from gru_jax.interop._stacks import Params, check_stack, read_stack, write_stack
 
 _KEY = re.compile(r"weight_hh(?:_l(\d{1,9})(_reverse)?)?")
 
