@@ -1,6 +1,7 @@
 """Parameters of flax.linen, flax.nnx, Haiku and Equinox, against what those libraries computed with them."""
 
-import equinox
+import dataclasses
+
 import flax.linen
 import flax.nnx as nnx
 import jax
@@ -125,14 +126,35 @@ def test_modules_and_their_states_are_read_alike():
         interop.from_nnx(model)
 
 
+@dataclasses.dataclass(frozen=True)
+class EquinoxCell:
+    """The fields of an `equinox.nn.GRUCell`, which is a frozen dataclass as this is."""
+
+    weight_ih: jax.Array
+    weight_hh: jax.Array
+    bias: jax.Array
+    bias_n: jax.Array
+    input_size: int
+    hidden_size: int
+    use_bias: bool = True
+
+    @classmethod
+    def of_sizes(cls, inputs, hidden):
+        shapes = ((3 * hidden, inputs), (3 * hidden, hidden), (3 * hidden,), (hidden,))
+        keys = jax.random.split(KEY, 4)
+        arrays = [jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True)]
+        return cls(*arrays, input_size=inputs, hidden_size=hidden)
+
+
 def test_cells_in_lists_and_private_attributes():
     """Where models keep them: a list of layers, an attribute that others are not to touch."""
 
-    class Model(equinox.Module):
+    @dataclasses.dataclass(frozen=True)
+    class Model:
         layers: list
-        _last: equinox.nn.GRUCell
+        _last: EquinoxCell
 
-    layers = [equinox.nn.GRUCell(*sizes, key=KEY) for sizes in ((3, 4), (4, 4), (4, 5))]
+    layers = [EquinoxCell.of_sizes(*sizes) for sizes in ((3, 4), (4, 4), (4, 5))]
     model = Model(layers[:2], layers[2])
     cell, params = interop.from_equinox(model, prefix=["layers/0", "layers/1", "_last"])
     for layer, own in zip(layers, params, strict=True):
