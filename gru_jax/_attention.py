@@ -52,7 +52,7 @@ class DotProductAttentionParams(NamedTuple):
 
 AttentionParams = AdditiveAttentionParams | DotProductAttentionParams
 
-_SHAPES: dict[type, dict[str, tuple[str, ...]]] = {
+ATTENTION_SHAPES: dict[type, dict[str, tuple[str, ...]]] = {
     AdditiveAttentionParams: {"w_q": ("Q", "A"), "w_k": ("K", "A"), "b": ("A",), "v": ("A",)},
     DotProductAttentionParams: {"w": ("Q", "K")},
 }
@@ -254,7 +254,7 @@ def checked_attention(
     kind: type, params: Any, query: Any, keys: Any, values: Any, lengths: Any, mask: Any, layout: Layout
 ) -> tuple[jax.Array, jax.Array]:
     """Attention with params of this kind, all arrays, also those returned, of this layout."""
-    sizes = check_attention_params(kind, params, _SHAPES[kind])
+    sizes = check_attention_params(kind, params, ATTENTION_SHAPES[kind])
     params = jax.tree.map(jnp.asarray, params)
     keys = check_width("keys", keys, layout.letters("S", "K"), sizes["K"], 2)
     steps, batch = layout.split(keys.shape[:-1])

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from gru_jax._cells.checks import check_array, check_float_array
+from gru_jax._cells.checks import check_float_array, check_letters
 from gru_jax._cells.precision import carry_dtype
-from gru_jax._scan_checks import check_step_mask
+from gru_jax._scan_checks import check_lengths, check_step_mask
 
 
 class Layout(NamedTuple):
@@ -62,28 +61,12 @@ def valid_keys(
         raise ValueError(
             f"{names[1]} and {names[0]}: expected at most one of them, got both; fold the lengths into the mask."
         )
+    lengths = check_lengths(lengths, steps, batch, names=names, padded=like[1])
     if lengths is None:
         shape = (*batch, steps) if layout.batch_major else (steps, *batch)
         described = f"{layout.letters(like[0])} as in {like[1]}"
         mask = check_step_mask(names[1], mask, shape, like=described, place=layout.place)
         return None if mask is None else layout.time_first(mask, features=0)
-    # Taken before it becomes a JAX array, which inside jit has no known values.
-    known = None if isinstance(lengths, jax.core.Tracer) else lengths
-    lengths = check_array(names[0], lengths)
-    if not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise TypeError(f"{names[0]}: expected integers, got {lengths.dtype}; cast with .astype(jnp.int32).")
-    if lengths.shape != batch:
-        raise ValueError(
-            f"{names[0]}: expected shape {batch}, one length for each row of the batch, got {lengths.shape}; "
-            f"for padding elsewhere than at the end pass {names[1]}."
-        )
-    if known is not None and lengths.size and getattr(known, "is_fully_addressable", True):
-        least, most = int(np.min(known)), int(np.max(known))
-        if least < 0 or most > steps:
-            raise ValueError(
-                f"{names[0]}: expected lengths within 0..{steps}, the number of keys, got {least}..{most}; "
-                "pad to the longest row, or clip the lengths."
-            )
     places = jnp.arange(steps, dtype=jnp.int32).reshape(steps, *(1 for _ in batch))
     return places < jnp.astype(lengths, jnp.int32)
 
@@ -121,24 +104,10 @@ def weighted_sum(weights: jax.Array, values: jax.Array, batch: tuple[int, ...]) 
 
 def check_attention_params(wanted: type, params: Any, shapes: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
     """Check params against shapes written in letters, `{"w_q": ("Q", "A")}`; returns the size of each letter."""
+    remedy = "pass what this attention's init returned"
     if not isinstance(params, wanted):
-        raise TypeError(
-            f"params: expected {wanted.__name__}, got {type(params).__name__}; "
-            "pass what this attention's init returned."
-        )
-    sizes: dict[str, int] = {}
-    for field, letters in shapes.items():
-        shape = check_float_array(f"params.{field}", getattr(params, field)).shape
-        if len(shape) != len(letters) or any(
-            sizes.setdefault(letter, size) != size for letter, size in zip(letters, shape, strict=True)
-        ):
-            letters_shown = f"({', '.join(letters)}{',' if len(letters) == 1 else ''})"
-            known = ", ".join(f"{letter} = {size}" for letter, size in sizes.items())
-            raise ValueError(
-                f"params.{field}: expected shape {letters_shown}{f' with {known}' if known else ''}, got {shape}; "
-                "pass what this attention's init returned; for an ensemble of params use jax.vmap."
-            )
-    return sizes
+        raise TypeError(f"params: expected {wanted.__name__}, got {type(params).__name__}; {remedy}.")
+    return check_letters("params", params, shapes, remedy)
 
 
 def check_width(name: str, array: Any, letters: str, width: int, least_axes: int) -> jax.Array:

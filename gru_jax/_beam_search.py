@@ -75,7 +75,8 @@ def beam_search(
 
     and of all sequences that the beam came upon the K best are returned. With a beam that holds all continuations that
     is the true optimum; a beam of one without penalty is `gru_jax.greedy_search`. Give equal shapes to call it under
-    `jax.jit` without compiling again; it has no gradient.
+    `jax.jit` without compiling again. It has no gradient, being a `lax.while_loop`: for one, score the tokens found by
+    your model, as `gru_jax.decode` does.
 
     Args:
       step: `step(tokens, state) -> (log_probs, state)`: from the last token of each hypothesis, int32 `(K, *B)`, and

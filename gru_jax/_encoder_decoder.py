@@ -15,9 +15,14 @@ from gru_jax._attention_weights import TIME_MAJOR, valid_keys
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_float_array
 from gru_jax._cells.precision import carry_dtype, compute_params, matmul
-from gru_jax._encoder_decoder_params import EncoderDecoderParams
+from gru_jax._encoder_decoder_params import (
+    EncoderDecoderParams,
+    check_encoder_decoder_params,
+    check_written,
+    source_width,
+)
 from gru_jax._layers import check_dropout, check_states, scan_layers
-from gru_jax._scan_checks import check_cell, with_precision
+from gru_jax._scan_checks import with_precision
 
 
 class Encoded(NamedTuple):
@@ -57,7 +62,7 @@ def encode(
       seq_lengths: int `(*B,)`: row b is `xs[:seq_lengths[b]]` and the rest is padding, of which nothing is seen.
       mask: bool `(S, *B)`, False = padding; not together with `seq_lengths`.
       precision: of all matrix products, as in `gru_jax.scan`.
-      **options: what `gru_jax.scan_layers` takes: dropout_rate, dropout_key, unroll, remat, backend.
+      **options: of those of `gru_jax.scan_layers` dropout_rate, dropout_key, unroll, remat and backend.
 
     Returns:
       `Encoded`, for `decode` and `decode_step`.
@@ -68,10 +73,12 @@ def encode(
     Source: Bahdanau, Cho & Bengio 2015, section 3.2 (annotations of both directions) and appendix A.2.2 (the bridge,
     which there sees the final state of the backward direction only).
     """
-    _check_params(params)
+    check_encoder_decoder_params(cell, params)
+    _check_options("encode", options, ("dropout_rate", "dropout_key", "unroll", "remat", "backend"))
     final, ys = scan_layers(
         cell, params.encoder, xs, carry, seq_lengths=seq_lengths, mask=mask, precision=precision, **options
     )
+    check_written("params.encoder", ys, source_width(params))
     valid = valid_keys(seq_lengths, mask, ys.shape[0], ys.shape[1:-1], names=("seq_lengths", "mask"), layout=TIME_MAJOR)
     with with_precision(precision):
         return Encoded(remember(params.attention, ys, ys, valid), _bridge(params, final, ys.dtype))
@@ -115,9 +122,9 @@ def decode(
       dropout_rate: in [0, 1): between layers, and before the read-out.
       dropout_key: a random key, needed when the rate is not 0.
       precision: of all matrix products, as in `gru_jax.scan`.
-      **options: what `gru_jax.scan_layers` takes: seq_lengths, mask, unroll, remat, backend. The logits of the steps
-        before padding at the end of xs need neither of the first two, since no step sees a later one; the final carry
-        does, and so do gradients if the padding holds NaN.
+      **options: of those of `gru_jax.scan_layers` seq_lengths, mask, unroll, remat and backend. The logits of the
+        steps before padding at the end of xs need neither of the first two, since no step sees a later one; the final
+        carry does, and so do gradients if the padding holds NaN.
 
     Additive attention compares all L steps with all S at once, in L S *B A numbers; dot products need L S *B.
 
@@ -138,7 +145,8 @@ def decode(
       >>> logits.shape, weights.shape
       ((6, 2, 10), (6, 7, 2))
     """
-    _check_params(params)
+    check_encoder_decoder_params(cell, params)
+    _check_options("decode", options, ("seq_lengths", "mask", "unroll", "remat", "backend"))
     xs = check_float_array("xs", xs)
     _check_encoded(params, encoded, "xs", xs)
     start = encoded.carry if carry is None else carry
@@ -184,8 +192,7 @@ def decode_step(
       >>> found.tokens.shape
       (5, 3, 2)
     """
-    check_cell(cell)
-    _check_params(params)
+    check_encoder_decoder_params(cell, params)
     x = check_float_array("x", x)
     _check_encoded(params, encoded, "x", x)
     carry = encoded.carry if carry is None else carry
@@ -201,6 +208,7 @@ def decode_step(
 def _read_out(
     params: EncoderDecoderParams, encoded: Encoded, h: jax.Array, rate: float, key: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
+    check_written("params.decoder", h, params.w_o.shape[0])
     context, weights = attend(params.attention, h, encoded.memory)
     dense = compute_params((params.w_c, params.b_c, params.w_o, params.b_o), h.dtype)
     w_c, b_c, w_o, b_o = dense
@@ -211,12 +219,14 @@ def _read_out(
     return matmul(attentional, w_o) + b_o, weights
 
 
-def _check_params(params: Any) -> None:
-    if not isinstance(params, EncoderDecoderParams):
-        raise TypeError(
-            f"params: expected EncoderDecoderParams, got {type(params).__name__}; pass what init_encoder_decoder "
-            "returned."
-        )
+def _check_options(function: str, options: dict[str, Any], allowed: tuple[str, ...]) -> None:
+    """Only those that mean something here: a decoder run backwards, for one, would see what it is to tell."""
+    for name in options:
+        if name not in allowed:
+            raise TypeError(
+                f"{name}: expected one of the options that gru_jax.{function} hands on, {', '.join(allowed)}, "
+                f"got {name!r}; leave it out, or run gru_jax.scan_layers yourself."
+            )
 
 
 def _check_encoded(params: EncoderDecoderParams, encoded: Any, name: str, xs: jax.Array) -> None:
@@ -226,7 +236,7 @@ def _check_encoded(params: EncoderDecoderParams, encoded: Any, name: str, xs: ja
     keys, values, _ = encoded.memory
     attention = params.attention
     width = attention.w.shape[1] if isinstance(attention, DotProductAttentionParams) else attention.b.shape[0]
-    source = params.w_c.shape[0] - params.w_c.shape[1]
+    source = source_width(params)
     if (keys.shape[-1], values.shape[-1]) != (width, source):
         raise ValueError(
             f"encoded: expected keys and values of {width} and {source} features, for which params were made, got "

@@ -6,11 +6,16 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gru_jax._attention import AttentionParams, init_additive_attention, init_dot_product_attention
+from gru_jax._attention import (
+    ATTENTION_SHAPES,
+    AttentionParams,
+    init_additive_attention,
+    init_dot_product_attention,
+)
 from gru_jax._cells.cell import Cell
-from gru_jax._cells.checks import check_dtype, check_key, check_positive, outline
+from gru_jax._cells.checks import carry_shapes, check_dtype, check_key, check_letters, check_positive, outline
 from gru_jax._cells.initializers import lecun_normal
-from gru_jax._layers import init_layers, layer_widths
+from gru_jax._layers import check_nesting, init_layers, layer_widths
 from gru_jax._scan_checks import check_cell
 
 
@@ -129,9 +134,71 @@ def init_encoder_decoder(
     )
 
 
+_REMEDY = "pass what init_encoder_decoder returned for this cell"
+
+
+def check_encoder_decoder_params(cell: Any, params: Any) -> None:
+    """Check that all parts of the params fit together; the layers of a stack are left to those who run it."""
+    check_cell(cell)
+    if not isinstance(params, EncoderDecoderParams):
+        raise TypeError(f"params: expected EncoderDecoderParams, got {type(params).__name__}; {_REMEDY}.")
+    check_nesting("params.encoder", params.encoder)
+    check_nesting("params.decoder", params.decoder)
+    if [len(layer) for layer in params.decoder] != [1] * len(params.encoder):
+        raise ValueError(
+            f"params.decoder: expected one direction in each of {len(params.encoder)} layers, as many as in "
+            f"params.encoder, got {[len(layer) for layer in params.decoder]} directions; {_REMEDY}."
+        )
+    _check_bridge(cell, params)
+    shapes = ATTENTION_SHAPES.get(type(params.attention))
+    if shapes is None:
+        kinds = " or ".join(kind.__name__ for kind in ATTENTION_SHAPES)
+        raise TypeError(f"params.attention: expected {kinds}, got {type(params.attention).__name__}; {_REMEDY}.")
+    sizes = check_letters("params.attention", params.attention, shapes, _REMEDY)
+    h, dh = sizes["Q"], sizes["K"]
+    read_out = {"w_c": ("DH+H", "H"), "b_c": ("H",), "w_o": ("H", "V"), "b_o": ("V",)}
+    check_letters("params", params, read_out, _REMEDY, **{"H": h, "DH+H": dh + h})
+
+
+def _check_bridge(cell: Cell, params: EncoderDecoderParams) -> None:
+    """A dense layer for every leaf of every layer's carry, as wide as the encoder's carries and the decoder's."""
+    ends, starts = (
+        [[jax.tree.leaves(_carry_shapes(cell, p)) for p in directions] for directions in side]
+        for side in (params.encoder, params.decoder)
+    )
+    rows = params.bridge if isinstance(params.bridge, tuple | list) else ()
+    found = [[type(part) for part in row] if isinstance(row, tuple | list) else None for row in rows]
+    if found != [[BridgeParams] * len(start) for (start,) in starts]:
+        raise TypeError(
+            "params.bridge: expected params.bridge[layer][leaf], BridgeParams for each of "
+            f"{[len(start) for (start,) in starts]} leaves of the layers' carries, got {outline(params.bridge)}; "
+            f"{_REMEDY}."
+        )
+    for layer, (row, (start,), end) in enumerate(zip(params.bridge, starts, ends, strict=True)):
+        for leaf, (dense, to, *of) in enumerate(zip(row, start, *end, strict=True)):
+            sizes = {"DH": sum(part.shape[0] for part in of), "H": to.shape[0]}
+            check_letters(f"params.bridge[{layer}][{leaf}]", dense, {"w": ("DH", "H"), "b": ("H",)}, _REMEDY, **sizes)
+
+
+def source_width(params: EncoderDecoderParams) -> int:
+    """D H, what checked params expect the encoder to write."""
+    return params.w_c.shape[0] - params.w_c.shape[1]
+
+
+def check_written(name: str, ys: jax.Array, width: int) -> None:
+    """What a stack of the params wrote is as wide as attention and read-out expect."""
+    if ys.shape[-1] != width:
+        raise ValueError(
+            f"{name}: expected a last layer that writes {width} features, for which params.attention and params.w_c "
+            f"were made, got one that writes {ys.shape[-1]}; {_REMEDY}."
+        )
+
+
 def _carry_shapes(cell: Cell, params: Any) -> Any:
     """The shapes of a carry without batch axes, each leaf one vector."""
-    shapes = jax.eval_shape(cell.carry, params)
+    # First, since it says what is wrong with params that are not this cell's.
+    cell.input_shape(params)
+    shapes = carry_shapes(cell, (), params)
     for leaf in jax.tree.leaves(shapes):
         if leaf.ndim != 1 or not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise ValueError(

@@ -25,27 +25,39 @@ def check_cell(cell: Any) -> None:
         ) from None
 
 
-def check_lengths(seq_lengths: Any, steps: int, batch: tuple[int, ...]) -> jax.Array | None:
-    """Integers `(*B,)`, within 0..T where the values are known."""
-    if seq_lengths is None:
+def check_lengths(
+    lengths: Any,
+    steps: int,
+    batch: tuple[int, ...],
+    *,
+    names: tuple[str, str] = ("seq_lengths", "mask"),
+    padded: str = "xs",
+) -> jax.Array | None:
+    """Integers `(*B,)`, within 0..T where the values are known.
+
+    Messages call lengths, and the mask that could be in their place, by `names`, and the array of T steps `padded`.
+    """
+    if lengths is None:
         return None
+    name, mask = names
     # Taken before it becomes a JAX array, which inside jit has no known values.
-    known = None if isinstance(seq_lengths, jax.core.Tracer) else seq_lengths
-    lengths = check_array("seq_lengths", seq_lengths)
+    known = None if isinstance(lengths, jax.core.Tracer) else lengths
+    lengths = check_array(name, lengths)
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise TypeError(f"seq_lengths: expected integers, got {lengths.dtype}; cast with .astype(jnp.int32).")
+        raise TypeError(f"{name}: expected integers, got {lengths.dtype}; cast with .astype(jnp.int32).")
     if lengths.shape != batch:
         raise ValueError(
-            f"seq_lengths: expected shape {batch}, one length for each row of the batch, got {lengths.shape}; "
-            "for padding elsewhere than at the end pass mask."
+            f"{name}: expected shape {batch}, one length for each row of the batch, got {lengths.shape}; "
+            f"for padding elsewhere than at the end pass {mask}."
         )
     if known is not None and lengths.size and getattr(known, "is_fully_addressable", True):
+        # By NumPy: JAX would trace the least and the most of an array that a function under jit closes over.
         known = np.asarray(known)
         least, most = int(known.min()), int(known.max())
         if least < 0 or most > steps:
             raise ValueError(
-                f"seq_lengths: expected lengths within 0..{steps}, the number of steps in xs, got {least}..{most}; "
-                "pad xs to the longest row, or clip the lengths."
+                f"{name}: expected lengths within 0..{steps}, the number of steps in {padded}, got {least}..{most}; "
+                f"pad {padded} to the longest row, or clip the lengths."
             )
     return lengths
 

@@ -1,5 +1,6 @@
 """Searching for a likely sequence: what is found, what is checked, and the greedy way."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -41,6 +42,8 @@ def greedy_search(
 ) -> Hypotheses:
     """Take the likeliest token at each step: a beam of one without length penalty, cheaper, and without the axis K.
 
+    A row that comes to a step where every token is forbidden has no sequence, as in a beam: length 0, score -inf.
+
     Args:
       step: as in `beam_search`, with tokens `(*B,)`, state `(*B, ...)` and log_probs `(*B, V)`.
       state: the state before the first token, leaves `(*B, ...)`.
@@ -70,14 +73,15 @@ def greedy_search(
         t, going, token, state, found = loop
         log_probs, state = step(token, state)
         token = jnp.where(going, jnp.argmax(log_probs, axis=-1).astype(jnp.int32), end)
+        best = jnp.max(log_probs, axis=-1).astype(jnp.float32)
         kept = None if record is None else jax.tree.map(lambda leaf: zero_unless(going, leaf), record(state))
         found = Hypotheses(
             tokens=found.tokens.at[t].set(token),
             lengths=found.lengths + going.astype(jnp.int32),
-            scores=found.scores + jnp.where(going, jnp.max(log_probs, axis=-1).astype(jnp.float32), 0),
+            scores=found.scores + jnp.where(going, best, 0),
             record=jax.tree.map(lambda rows, row: rows.at[t].set(row), found.record, kept),
         )
-        return t + 1, going & (token != end), token, state, found
+        return t + 1, going & (token != end) & ~jnp.isneginf(best), token, state, found
 
     found = Hypotheses(
         tokens=jnp.full((steps, *start.shape), end, jnp.int32),
@@ -86,7 +90,15 @@ def greedy_search(
         record=jax.tree.map(lambda leaf: jnp.zeros((steps, *leaf.shape), leaf.dtype), picked),
     )
     loop = (jnp.int32(0), jnp.ones(start.shape, bool), start, state, found)
-    return lax.while_loop(goes_on, advance, vary_alike(advance, loop))[-1]
+    found = lax.while_loop(goes_on, advance, vary_alike(advance, loop))[-1]
+    is_one = ~jnp.isneginf(found.scores)
+    every = jnp.broadcast_to(is_one, found.tokens.shape)
+    return Hypotheses(
+        tokens=jnp.where(every, found.tokens, end),
+        lengths=jnp.where(is_one, found.lengths, 0),
+        scores=found.scores,
+        record=jax.tree.map(functools.partial(zero_unless, every), found.record),
+    )
 
 
 def vary_alike(advance: Callable[[Any], Any], loop: Any) -> Any:

@@ -156,6 +156,8 @@ class GRU(nn.Module):
 class GRUCell(nn.RNNCellBase):
     """One step of one layer, in the form that `flax.linen.RNN` and `flax.linen.Bidirectional` scan.
 
+    These two take one array: over a cell that reads several, such as `gru_jax.gru_d()`, run `gru_jax.linen.GRU`.
+
     Attributes:
       features: H, the width of the state.
       cell: `gru_jax.gru()`, or any other; initialisers and the like are options of the cell.
@@ -181,7 +183,7 @@ class GRUCell(nn.RNNCellBase):
 
         Args:
           carry: the state, leaves `(*B, H)`.
-          inputs: `(*B, I)`, or what else the cell reads.
+          inputs: `(*B, I)`, or what else the cell reads; Flax's RNN passes one array only.
 
         Returns:
           The new carry, and the output `(*B, H)`.

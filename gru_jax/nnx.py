@@ -169,6 +169,8 @@ class GRU(nnx.Module):
 class GRUCell(nnx.RNNCellBase):
     """One step of one layer, in the form that `flax.nnx.RNN` and `flax.nnx.Bidirectional` scan.
 
+    These two take one array: over a cell that reads several, such as `gru_jax.gru_d()`, run `gru_jax.nnx.GRU`.
+
     Args:
       in_features: I, the width of one input.
       hidden_features: H, the width of the state.
@@ -219,7 +221,7 @@ class GRUCell(nnx.RNNCellBase):
 
         Args:
           carry: the state, leaves `(*B, H)`.
-          inputs: `(*B, I)`, or what else the cell reads.
+          inputs: `(*B, I)`, or what else the cell reads; Flax's RNN passes one array only.
 
         Returns:
           The new carry, and the output `(*B, H)`.

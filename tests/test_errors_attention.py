@@ -59,6 +59,7 @@ MISTAKES = [
     (lambda: gru_jax.dot_product_attention(DOT, QUERY, KEYS, key_mask=np.ones((S, 2), bool), key_lengths=np.array([1, 1])), ValueError, "key_mask and key_lengths: expected at most one"),
     (lambda: gru_jax.attention_pooling(POOL, KEYS[..., 1:]), ValueError, r"ys: expected .* with 6 features.* got \(5, 2, 5\)"),
     (lambda: gru_jax.attention_pooling(POOL, KEYS, seq_lengths=np.array([1])), ValueError, r"seq_lengths: expected shape \(2,\)"),
+    (lambda: gru_jax.attention_pooling(POOL, KEYS, seq_lengths=np.array([6, 3])), ValueError, r"seq_lengths: expected lengths within 0\.\.5, the number of steps in ys, got 3\.\.6; pad ys"),
     (lambda: gru_jax.attention_pooling(ADDITIVE, KEYS), TypeError, "params: expected AttentionPoolingParams"),
     (lambda: gru_jax.init_additive_attention(jax.random.key(0), Q, K, 0), ValueError, "features: expected an integer >= 1, got 0"),
     (lambda: gru_jax.init_dot_product_attention(jax.random.key(0), Q, 2.0), TypeError, "key_features: expected an integer"),

@@ -222,6 +222,26 @@ def test_a_beam_of_one_is_the_greedy_search():
         np.testing.assert_allclose(found.scores[0], taken.scores, rtol=1e-6)
 
 
+def test_a_row_where_every_token_is_forbidden_has_no_sequence():
+    """At the first step, at a later one, and never; the rows beside it go on."""
+    table = tables(seed=5)
+    table[..., END] = -9.0
+    table[0] = -np.inf
+    table[1, V + 1 :] = -np.inf
+    found, taken = beam(table, 1), greedy(table)
+    for length, score, tokens, record in (
+        (found.lengths[0], found.scores[0], found.tokens[:, 0], found.record["prefix"][:, 0]),
+        (taken.lengths, taken.scores, taken.tokens, taken.record),
+    ):
+        assert length.tolist() == [0, 0] + [N] * (ROWS - 2)
+        assert np.isneginf(score[:2]).all()
+        assert np.isfinite(score[2:]).all()
+        assert (tokens[:, :2] == END).all()
+        assert (record[:, :2] == 0).all()
+    np.testing.assert_array_equal(found.tokens[:, 0], taken.tokens)
+    np.testing.assert_array_equal(found.record["prefix"][:, 0], taken.record)
+
+
 @pytest.mark.parametrize("sharded", [(True, True), (False, True), (True, False)], ids=["both", "model", "rows"])
 def test_a_search_runs_under_shard_map(sharded):
     """On rows, or by a model, or both, that differ by device."""

@@ -4,7 +4,7 @@ Every message gives the argument, what was expected, what came, and the way out.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -70,22 +70,32 @@ def check_float_array(name: str, value: Any) -> jax.Array:
     return array
 
 
-def check_params(kind: str, params_type: type, params: Any, shapes: dict[str, tuple[str, ...]], **sizes: int) -> None:
-    """Check params against shapes written in letters, such as `{"w_i": ("I", "3H")}`.
-
-    A letter alone takes its size from `sizes`, or from the first place it stands in; a digit before it multiplies.
-    """
+def check_params(
+    kind: str, params_type: type, params: Any, shapes: Mapping[str, tuple[str, ...]], **sizes: int
+) -> None:
+    """Check a cell's params against shapes written in letters; see `check_letters`."""
     if not isinstance(params, params_type):
         raise TypeError(
             f"params: expected {params_type.__name__} for the cell {kind!r}, got {type(params).__name__}; "
             "pass what this cell's init returned."
         )
+    check_letters("params", params, shapes, f"pass params made by the init of this {kind!r} cell", **sizes)
+
+
+def check_letters(
+    name: str, params: Any, shapes: Mapping[str, tuple[str, ...]], remedy: str, **sizes: int
+) -> dict[str, int]:
+    """Check params, which messages call `name`, against shapes written in letters, such as `{"w_i": ("I", "3H")}`.
+
+    A letter alone takes its size from `sizes`, or from the first place it stands in; a digit before it multiplies.
+    Returns the size of each.
+    """
     for field, letters in shapes.items():
-        leaf = check_float_array(f"params.{field}", getattr(params, field))
+        leaf = check_float_array(f"{name}.{field}", getattr(params, field))
         wanted = f"({', '.join(letters)}{',' if len(letters) == 1 else ''})"
         if leaf.ndim != len(letters):
             raise ValueError(
-                f"params.{field}: expected shape {wanted}, got {leaf.shape}; "
+                f"{name}.{field}: expected shape {wanted}, got {leaf.shape}; "
                 "for an ensemble of params, map over it with jax.vmap."
             )
         for size, letter in zip(leaf.shape, letters, strict=True):
@@ -95,9 +105,10 @@ def check_params(kind: str, params_type: type, params: Any, shapes: dict[str, tu
             if sizes.get(letter) is None or size != factor * sizes[letter]:
                 known = ", ".join(f"{k} = {v}" for k, v in sizes.items())
                 raise ValueError(
-                    f"params.{field}: expected shape {wanted}{f' with {known}' if known else ''}, got {leaf.shape}; "
-                    f"pass params made by the init of this {kind!r} cell."
+                    f"{name}.{field}: expected shape {wanted}{f' with {known}' if known else ''}, got {leaf.shape}; "
+                    f"{remedy}."
                 )
+    return sizes
 
 
 def check_key(name: str, key: Any) -> None:
@@ -219,7 +230,7 @@ def check_carry(cell: Any, name: str, carry: Any, params: Any, batch: Sequence[i
 
     Returns the carry as JAX arrays, broadcast to the whole batch.
     """
-    wanted = _zero_carry(cell, batch, params)
+    wanted = carry_shapes(cell, batch, params)
     if jax.tree.structure(carry) != jax.tree.structure(wanted):
         raise TypeError(
             f"{name}: expected {outline(wanted)} for the cell {cell.name!r}, got {outline(carry)}; "
@@ -250,7 +261,7 @@ def check_call(cell: Any, params: Any, carry: Any, x: Any) -> tuple[Any, Any, An
     return params, carry, x
 
 
-def _zero_carry(cell: Any, batch: Sequence[int], params: Any) -> Any:
+def carry_shapes(cell: Any, batch: Sequence[int], params: Any) -> Any:
     """Shapes and dtypes of the cell's zero carry, remembered: a loop of single steps asks each time."""
     leaves, structure = jax.tree.flatten(params)
     # NumPy's float64 is another type of JAX's in 32 bits than in 64.
