@@ -268,7 +268,7 @@ def _data(_: argparse.Namespace, __: str) -> int:
         table.add_row(data.name, ", ".join(data.tasks), data.licence, found, shown, packages.install_line(data))
     console = terminal.console()
     console.print(table)
-    terminal.say(console, "\nThe packages are read as files and never imported; nothing is downloaded at run time.")
+    terminal.say(console, "\nPackages are read, not imported, but for babel; nothing is downloaded at run time.")
     return 0
 
 

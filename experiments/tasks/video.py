@@ -24,7 +24,7 @@ _REFERENCE_SEED, _REFERENCE_ROWS = 0, 30
 _CLIPS_SHOWN, _FRAMES_SHOWN = 6, 10
 _UNCHANGED = ImageAugmentation()
 # What the typed floor of the answers was measured for.
-_MEASURED = {"digits": 2, "steps": 8, "side": 20, "lowest_speed": 1.0, "highest_speed": 2.0}
+_MEASURED = {"digits": 2, "steps": 8, "side": 20, "lowest_speed": 1.0, "highest_speed": 2.0, "test_rows": 500}
 
 
 class VideoConfig(TaskBlock):
@@ -40,7 +40,8 @@ class VideoConfig(TaskBlock):
     digits: Annotated[int, Field(ge=1, le=3)] = 2
     lowest_speed: Annotated[float, Field(ge=0, le=8)] = 1.0
     """Pixels a frame; every digit of every clip has a speed of its own, between this and the highest."""
-    highest_speed: Annotated[float, Field(ge=0, le=8)] = 2.0
+    # The default is validated too: it may be below the lowest speed that a user sets.
+    highest_speed: Annotated[float, Field(ge=0, le=8, validate_default=True)] = 2.0
     augmentation: ImageAugmentation = ImageAugmentation()
     """Of the digits of training clips, before they move."""
     validation_rows: Annotated[int, Field(gt=0)] = 200

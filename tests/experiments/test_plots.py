@@ -29,6 +29,21 @@ def test_a_running_run_shows_what_there_is(tmp_path):
     assert count(curve, "red") == count(curve, "green") == 0
 
 
+def test_a_run_of_one_row_shows_its_points(tmp_path):
+    run = write_run(tmp_path / "run", validation=(0.5,))
+    (_, optimisation) = plots.draw(run)
+    assert count(optimisation, "blue") > 20
+
+
+def test_a_training_curve_of_one_point_has_a_mark():
+    rows = [{"step": 10, "split": "train", "loss": 1.0}, {"step": 10, "split": "validation", "nll": 0.8}]
+    figure = plots._learning_curve(rows, {}, "title")
+    training, _ = figure.axes[0].lines
+    assert (training.get_label(), training.get_marker()) == ("training", ".")
+    long = [{"step": step, "split": "train", "loss": 1.0} for step in range(100)]
+    assert plots._learning_curve(long, {}, "title").axes[0].lines[0].get_marker() == "None"
+
+
 def test_a_confusion_matrix_is_drawn_where_there_are_classes(tmp_path):
     run = write_run(tmp_path / "run", test=0.7, confusion=[[3, 1], [0, 4]], class_names=["no", "yes"])
     assert [path.name for path in plots.draw(run)][-1] == "confusion.png"

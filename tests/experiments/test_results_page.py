@@ -52,6 +52,27 @@ def test_floors_that_differ_between_runs_of_a_config_are_all_told(tmp_path):
     ]
 
 
+def test_there_is_no_mean_of_floors_that_are_not_one(tmp_path):
+    for seed, note in enumerate(["copying the last frame", "always the mean frame"]):
+        write_run(tmp_path / "runs" / str(seed), seed=seed, test=0.5, floor_note=note)
+    assert "| they differ | 0.5 ± 0 |  | 2 seeds |" in page_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("tests", "verdict"),
+    [
+        ((0.12, 0.16), "level with the floor"),
+        ((0.1, 0.13), "level with the floor"),
+        ((0.14, 0.15), "beats the floor"),
+        ((0.11, 0.115), "**does not beat the floor**"),
+    ],
+)
+def test_a_floor_within_the_spread_is_not_beaten(tests, verdict, tmp_path):
+    for seed, test in enumerate(tests):
+        write_run(tmp_path / "runs" / str(seed), seed=seed, test=test)
+    assert f"| {verdict} | 2 seeds |" in page_of(tmp_path)
+
+
 def page_of(folder):
     page = folder / "page.md"
     assert cli.main(["report", str(folder / "runs"), "--page", str(page)]) == 0

@@ -67,5 +67,14 @@ def test_held_out_images_are_never_augmented():
 
 def test_missing_scikit_learn_is_named_with_the_way_to_get_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"not installed; run: pip install"):
+    with pytest.raises(
+        UserError, match=r"scikit-learn, which is not installed; run: pip install --no-deps -r requirem"
+    ):
+        digits.check_data(DigitsConfig(name="digits"))
+
+
+def test_a_scikit_learn_without_the_file_is_named(monkeypatch, tmp_path):
+    spec = type("Spec", (), {"submodule_search_locations": [str(tmp_path)]})
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    with pytest.raises(UserError, match=r"digits\.csv\.gz of the package scikit-learn, .* \(\d.*\) lacks it; run: pip"):
         digits.check_data(DigitsConfig(name="digits"))

