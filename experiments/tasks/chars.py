@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from experiments.errors import UserError
+from experiments.tasks import text_file
 from experiments.tasks.task import Batch, Task, TaskBlock, Tokens, cut
 
 _TRAIN = 1
@@ -102,12 +103,7 @@ def _read(config: CharsConfig) -> str:
         from pydoc_data.topics import topics  # half a megabyte of text: only who learns it loads it
 
         return "\n".join(topics[title] for title in sorted(topics))
-    try:
-        return Path(config.path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"task.path: {config.path} is not UTF-8 text (byte {error.start}); convert it first") from error
-    except OSError as error:
-        raise UserError(f"task.path: {config.path} cannot be read: {error.strerror}") from error
+    return text_file.read(config.path)
 
 
 def _check_length(config: CharsConfig, characters: int, train_characters: int) -> None:

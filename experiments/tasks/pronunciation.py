@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from experiments.errors import UserError
-from experiments.tasks import sentence_rows
+from experiments.tasks import sentence_rows, text_file
 from experiments.tasks.edit_distance import edit_distance
 from experiments.tasks.packages import find, sha256
 from experiments.tasks.sequences import Sentences, Translation
@@ -62,7 +62,7 @@ def check_data(config: PronunciationConfig) -> None:
 def build(config: PronunciationConfig) -> Task:
     """Load the dictionary: sources are letters, targets phones."""
     file = _file(config)
-    words = read(_text(file), stress=config.stress)
+    words = read(text_file.read(file.absolute()), stress=config.stress)
     phones = sorted({phone for variants in words.values() for variant in variants for phone in variant})
     parts = split(sorted(words))
     if not all(parts.values()):
@@ -173,12 +173,3 @@ def _file(config: PronunciationConfig) -> Path:
     if not Path(config.path).is_file():
         raise UserError(f"task.path: expected a dictionary file, found none at {Path(config.path).absolute()}")
     return Path(config.path)
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"task.path: {file.absolute()} is not UTF-8 text (byte {error.start}); convert it first"
-        ) from None
