@@ -5,7 +5,7 @@
 NAME are tasks, all of them if none is named. CPU time on one core:
 
     digits            2 s  logistic regression on all pixels
-    digits_mnist      5 s  logistic regression on all pixels
+    digits_mnist     45 s  logistic regression on all pixels
     pronunciation    30 s  a table from letters in their context to phones, which are aligned first
     sentiment        20 s  logistic regression on tf-idf of words, pairs and triples
     video             3 s  ridge regression on the power spectrum of the frames, and on statistics of each pixel
@@ -23,6 +23,7 @@ from experiments import tasks, terminal
 from experiments.errors import UserError
 from experiments.floors import digits, digits_mnist, pronunciation, sentiment, video
 from experiments.floors.measured import Measured
+from experiments.tasks import packages
 
 FLOORS = {
     "digits": digits,
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if name not in FLOORS:
                 raise UserError(f"NAME: expected one of {', '.join(FLOORS)}, got {name!r}")
             tasks.check_data(FLOORS[name].CONFIG)
+            packages.check_scikit_learn(name)
         found = [measured for name in names for measured in FLOORS[name].measure()]
     except UserError as error:
         for message in error.messages:

@@ -63,9 +63,9 @@ def build(config: DigitsConfig) -> Task:
         per_step=config.per_step,
         loss="cross_entropy",
         metrics=("accuracy", "nll"),
-        floor={"accuracy": 0.908},
+        floor={"accuracy": 0.911},
         floor_note=(
-            "logistic regression on all 64 pixels at once, same split (scikit-learn, C = 3 of 0.1 to 30 on the "
+            "logistic regression on all 64 pixels at once, same split (scikit-learn, C = 30 of 1 to 100 on the "
             "validation images)"
         ),
         **in_pieces(splits, config.steps, config.augmentation),

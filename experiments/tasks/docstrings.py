@@ -64,7 +64,7 @@ def check(task: str) -> None:
     """Raise UserError if a package is not installed; nothing is read. ``task``: who asks, for the message."""
     for package in PACKAGES:
         packages.find(package, "__init__.py", task=task)
-    tf_idf.check(task)
+    packages.check_scikit_learn(task)
 
 
 @functools.cache

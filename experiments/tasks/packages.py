@@ -98,6 +98,11 @@ def check_imports(*packages: str, task: str) -> None:
             )
 
 
+def check_scikit_learn(task: str) -> None:
+    """Raise UserError if scikit-learn cannot be imported: the line that installs the data brings it alone."""
+    check_imports("sklearn", "scipy", "joblib", "threadpoolctl", task=task)
+
+
 def sha256(*files: Path) -> str:
     """One hash over the bytes of all files, in their order."""
     digest = hashlib.sha256()

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from experiments.errors import UserError
-from experiments.tasks import reviews, risk_scores, tf_idf, word_regression
+from experiments.tasks import packages, reviews, risk_scores, word_regression
 from experiments.tasks.judged import Judged
 from experiments.tasks.pooled import Pooled
 from experiments.tasks.task import Assessment, Batch, Start, Task, TaskBlock, Tokens, stored
@@ -64,7 +64,7 @@ def check_data(config: SentimentConfig) -> None:
     """Raise UserError if the texts are not there; nothing is loaded."""
     reviews.check(config.path)
     if config.regression:
-        tf_idf.check(config.name)
+        packages.check_scikit_learn(config.name)
 
 
 def build(config: SentimentConfig) -> Task:

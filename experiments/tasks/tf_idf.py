@@ -5,16 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from experiments.tasks import packages
-
-# With what scikit-learn itself imports: the line that installs the data brings it alone.
-_IMPORTED = ("sklearn", "scipy", "joblib", "threadpoolctl")
-
-
-def check(task: str) -> None:
-    """Raise UserError if scikit-learn cannot be imported; it is not. ``task``: who asks, for the message."""
-    packages.check_imports(*_IMPORTED, task=task)
-
 
 def weights(texts: Sequence[Sequence[str]], others: Sequence[Sequence[str]] = (), *, longest: int) -> tuple[Any, Any]:
     """Sparse float32 matrices, a row for each text, as words, and a column for each run of up to ``longest`` words.

@@ -132,9 +132,9 @@ def test_tables_have_what_each_window_commonly_stands_for():
 
 def test_the_floor_of_digits_for_real():
     (found,) = cli.digits.measure()
-    assert found.constant == "0.908"
+    assert found.constant == "0.911"
     # An image more or less: other releases of scikit-learn stop elsewhere.
-    assert np.isclose(found.value, 327 / 360, atol=1.5 / 360)
+    assert np.isclose(found.value, 328 / 360, atol=1.5 / 360)
 
 
 @pytest.mark.slow

