@@ -3,6 +3,7 @@
 Additive and scaled dot-product scores, time-major: keys `(S, *B, K)`, one query `(*B, Q)` or many, `(L, *B, Q)`.
 """
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from gru_jax._attention_weights import (
 )
 from gru_jax._cells.checks import check_dtype, check_float_array, check_key, check_positive
 from gru_jax._cells.initializers import lecun_normal
-from gru_jax._cells.precision import carry_dtype, compute_params, matmul
+from gru_jax._cells.precision import add_bias, carry_dtype, compute_params, matmul
 
 
 class AdditiveAttentionParams(NamedTuple):
@@ -220,7 +221,7 @@ def remember(params: AttentionParams, keys: jax.Array, values: jax.Array, valid:
     keys, values = (zero_where_invalid(part, valid) for part in (keys, values))
     if isinstance(params, AdditiveAttentionParams):
         params = compute_params(params, keys.dtype)
-        keys = matmul(keys, params.w_k) + params.b
+        keys = add_bias(matmul(keys, params.w_k), params.b)
     return AttentionMemory(keys, values, valid)
 
 
@@ -230,11 +231,13 @@ def attend(params: AttentionParams, query: jax.Array, memory: AttentionMemory) -
     ahead = query.ndim - 1 - len(batch)
     params = compute_params(params, query.dtype)
     if isinstance(params, AdditiveAttentionParams):
-        met = jnp.tanh(jnp.expand_dims(matmul(query, params.w_q), ahead) + memory.keys)
+        keys = jnp.expand_dims(memory.keys, tuple(range(ahead)))
+        met = jnp.tanh(jnp.expand_dims(matmul(query, params.w_q), ahead) + keys)
         scores = jnp.matmul(met, params.v)
     else:
         scores = _dot_products(matmul(query, params.w), memory.keys, batch)
-    weights = masked_softmax(scores, memory.valid, axis=ahead)
+    valid = None if memory.valid is None else jnp.expand_dims(memory.valid, tuple(range(ahead)))
+    weights = masked_softmax(scores, valid, axis=ahead)
     return weighted_sum(weights, memory.values, batch), weights
 
 
@@ -273,6 +276,14 @@ def checked_attention(
         )
     names = "key_lengths", "key_mask"
     valid = valid_keys(lengths, mask, steps, batch, names=names, layout=layout, like=("S", "keys"))
+    return _in_layout(layout, params, query, keys, values, valid)
+
+
+# One program: what is moved before padding is cut off may hold NaN, which JAX, told to look for them, must not see.
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _in_layout(
+    layout: Layout, params: Any, query: jax.Array, keys: jax.Array, values: jax.Array, valid: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
     memory = remember(params, layout.time_first(keys), layout.time_first(values), valid)
     if not layout.batch_major:
         return attend(params, query, memory)

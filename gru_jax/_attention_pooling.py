@@ -1,5 +1,6 @@
 """Attention pooling: one vector for a sequence, the mean of its steps weighted by how telling each is."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +18,7 @@ from gru_jax._attention_weights import (
 )
 from gru_jax._cells.checks import check_dtype, check_key, check_positive
 from gru_jax._cells.initializers import lecun_normal
-from gru_jax._cells.precision import carry_dtype, compute_params, matmul
+from gru_jax._cells.precision import add_bias, carry_dtype, compute_params, matmul
 
 
 class AttentionPoolingParams(NamedTuple):
@@ -115,7 +116,14 @@ def checked_pooling(params: Any, ys: Any, lengths: Any, mask: Any, layout: Layou
     steps, batch = layout.split(ys.shape[:-1])
     names = "seq_lengths", "mask"
     valid = valid_keys(lengths, mask, steps, batch, names=names, layout=layout, like=("T", "ys"))
+    return _in_layout(layout, params, ys, valid)
+
+
+# One program: what is moved before padding is cut off may hold NaN, which JAX, told to look for them, must not see.
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _in_layout(layout: Layout, params: Any, ys: jax.Array, valid: jax.Array | None) -> tuple[jax.Array, jax.Array]:
     ys = zero_where_invalid(layout.time_first(ys), valid)
+    batch = ys.shape[1:-1]
     params = compute_params(params, ys.dtype)
-    weights = masked_softmax(jnp.matmul(jnp.tanh(matmul(ys, params.w) + params.b), params.u), valid, axis=0)
+    weights = masked_softmax(jnp.matmul(jnp.tanh(add_bias(matmul(ys, params.w), params.b)), params.u), valid, axis=0)
     return weighted_sum(weights, ys, batch), jnp.moveaxis(weights, 0, -1) if layout.batch_major else weights

@@ -68,7 +68,7 @@ def valid_keys(
         mask = check_step_mask(names[1], mask, shape, like=described, place=layout.place)
         return None if mask is None else layout.time_first(mask, features=0)
     places = jnp.arange(steps, dtype=jnp.int32).reshape(steps, *(1 for _ in batch))
-    return places < jnp.astype(lengths, jnp.int32)
+    return places < jnp.astype(lengths, jnp.int32)[None]
 
 
 def zero_where_invalid(keys: jax.Array, valid: jax.Array | None) -> jax.Array:

@@ -14,7 +14,7 @@ from gru_jax._attention import AttentionMemory, DotProductAttentionParams, atten
 from gru_jax._attention_weights import TIME_MAJOR, valid_keys
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_float_array
-from gru_jax._cells.precision import carry_dtype, compute_params, matmul
+from gru_jax._cells.precision import add_bias, carry_dtype, compute_params, matmul
 from gru_jax._encoder_decoder_params import (
     EncoderDecoderParams,
     check_encoder_decoder_params,
@@ -90,7 +90,7 @@ def _bridge(params: EncoderDecoderParams, final: Any, dtype: Any) -> tuple[tuple
     for dense, directions in zip(compute_params(params.bridge, dtype), final, strict=True):
         leaves = zip(*(jax.tree.leaves(state) for state in directions), strict=True)
         joined = [jnp.concatenate(parts, axis=-1) for parts in leaves]
-        start = [jnp.tanh(matmul(leaf, d.w) + d.b) for leaf, d in zip(joined, dense, strict=True)]
+        start = [jnp.tanh(add_bias(matmul(leaf, d.w), d.b)) for leaf, d in zip(joined, dense, strict=True)]
         carry.append((jax.tree.unflatten(jax.tree.structure(directions[0]), start),))
     return tuple(carry)
 
@@ -212,11 +212,11 @@ def _read_out(
     context, weights = attend(params.attention, h, encoded.memory)
     dense = compute_params((params.w_c, params.b_c, params.w_o, params.b_o), h.dtype)
     w_c, b_c, w_o, b_o = dense
-    attentional = jnp.tanh(matmul(jnp.concatenate([jnp.astype(context, h.dtype), h], axis=-1), w_c) + b_c)
+    attentional = jnp.tanh(add_bias(matmul(jnp.concatenate([jnp.astype(context, h.dtype), h], axis=-1), w_c), b_c))
     if key is not None:
         kept = jax.random.bernoulli(key, 1 - rate, attentional.shape)
         attentional = jnp.where(kept, attentional / (1 - rate), 0)
-    return matmul(attentional, w_o) + b_o, weights
+    return add_bias(matmul(attentional, w_o), b_o), weights
 
 
 def _check_options(function: str, options: dict[str, Any], allowed: tuple[str, ...]) -> None:

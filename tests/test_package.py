@@ -32,6 +32,7 @@ FLOORS = {
     "_encoder_decoder_params": 3,
     "_layers": 3,
     "_search": 3,
+    "_step_layers": 3,
     "_stack": 4,
     "_attention_layout": 4,
     "_linen_attention": 4,

@@ -107,8 +107,10 @@ class Cell:
 
     def __repr__(self) -> str:
         """The name and the options, without the addresses of functions."""
-        options = {} if self.options is None else self.options
-        return f"{self.name}{options_words(options) if hasattr(options, '_asdict') else f'({options!r})' if options else '()'}"
+        if self.options is None:
+            return f"{self.name}()"
+        named = hasattr(self.options, "_asdict")
+        return self.name + (options_words(self.options) if named else f"({self.options!r})")
 
     def replace(self, **fields: Any) -> Self:
         """The same cell with some of its fields replaced."""

@@ -104,7 +104,7 @@ class GRUStart(NamedTuple):
 
 def gates(options: GRUOptions, params: GRUParams) -> GRUGates:
     """The params cut for a loop."""
-    r_and_z = 2 * params.w_h.shape[0]
+    r_and_z = 2 * params.w_h.shape[-1] // 3
 
     def cut(leaf: Any) -> tuple[Any, ...]:
         if options.reset_after:
