@@ -86,7 +86,7 @@ def in_one_bias(cell, gradients):
     """Where Keras has one bias, its gradient is that of either of ours, not of both: to_keras would add them up."""
     if cell.options.reset_after:
         return gradients
-    return tuple(tuple(p._replace(b_h=0 * p.b_h) for p in layer) for layer in gradients)
+    return tuple(tuple(p._replace(b_h=None) for p in layer) for layer in gradients)
 
 
 @BACKENDS

@@ -19,6 +19,7 @@ def read_layer(
     """The params that the arrays under these keys stand for.
 
     `in_features`: I, or None for any. The arrays have one float dtype. `label`: a template of what messages call a key.
+    A bias that is not there is None; where some gates have one, those of the others are 0.
 
     Raises:
       ValueError: naming the key, the shape expected and the one found.
@@ -29,8 +30,11 @@ def read_layer(
     w_i = _gates(found, keys.w_i, "I", in_features, features)
     b_i, b_h = (_gates(found, names, None, None, features) for names in (keys.b_i, keys.b_h))
     zero = np.zeros(features, w_h["r"].dtype)
-    stack = lambda gates: hold(np.concatenate([gates.get(gate, zero) for gate in _OURS], axis=-1))  # noqa: E731
-    return GRUParams(stack(w_i), stack(w_h), stack(b_i), stack(b_h))
+
+    def stack(gates: dict[str, np.ndarray]) -> Any:
+        return hold(np.concatenate([gates.get(gate, zero) for gate in _OURS], axis=-1))
+
+    return GRUParams(stack(w_i), stack(w_h), stack(b_i) if b_i else None, stack(b_h) if b_h else None)
 
 
 def write_layer(row: Format, keys: Layout, options: GRUOptions, params: GRUParams, label: str) -> dict[str, np.ndarray]:
@@ -44,10 +48,13 @@ def write_layer(row: Format, keys: Layout, options: GRUOptions, params: GRUParam
             f"cell: {row.name} computes reset_after={row.reset_after}, this cell reset_after={options.reset_after}: "
             "no weights make the two equal; train with the other equations to convert."
         )
-    kept = {name: _split(np.asarray(leaf)) for name, leaf in params._asdict().items()}
+    none = np.zeros(3 * params.w_h.shape[0], params.w_h.dtype)
+    kept = {name: _split(none if leaf is None else np.asarray(leaf)) for name, leaf in params._asdict().items()}
     if options.update_gate != row.update_gate:
         # σ(-a) = 1 - σ(a): what kept now writes. Negating changes no digit.
-        kept = {name: gates | {"z": -gates["z"]} for name, gates in kept.items()}
+        kept = {
+            name: gates if getattr(params, name) is None else gates | {"z": -gates["z"]} for name, gates in kept.items()
+        }
     kept["b_i"], kept["b_h"] = _fold(row, keys, options, kept["b_i"], kept["b_h"], label)
     found: dict[str, np.ndarray] = {}
     for names, gates in zip(keys, kept.values(), strict=True):
