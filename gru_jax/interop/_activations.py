@@ -126,8 +126,8 @@ _BY_NAME = {
     for module, names in (
         (
             jax.nn,
-            "celu elu gelu hard_sigmoid hard_silu hard_tanh identity leaky_relu log_sigmoid mish relu relu6 selu sigmoid "
-            "silu soft_sign softplus sparse_plus sparse_sigmoid squareplus",
+            "celu elu gelu hard_sigmoid hard_silu hard_tanh identity leaky_relu log_sigmoid mish relu relu6 selu "
+            "sigmoid silu soft_sign softplus sparse_plus sparse_sigmoid squareplus",
         ),
         (jnp, "abs arcsinh arctan cos exp expm1 negative sin sinh square tanh"),
         (jax.lax, "erf erfc logistic tanh"),
@@ -147,9 +147,9 @@ def to_text(name: str, function: Any) -> str:
     Raises:
       ValueError: for a function of the user's own, which `name` is called in the message.
     """
-    public = public_name(function)
-    if public in _BY_NAME:
-        return public
+    for public, known in _BY_NAME.items():
+        if known is function:
+            return public
     if type(function) in _KINDS.values():
         return repr(function)
     raise ValueError(
@@ -167,11 +167,13 @@ def from_text(text: str) -> Activation:
     if text in _BY_NAME:
         return _BY_NAME[text]
     match = re.fullmatch(r"(\w{1,40})\(((?:\w{1,40}=[\w.+-]{1,40}(?:, )?)*)\)", text, re.ASCII)
-    kind = _KINDS.get(match[1]) if match else None
+    kind: Any = _KINDS.get(match[1]) if match else None
     if match and kind is not None:
         try:
             pairs = [pair.split("=") for pair in match[2].split(", ") if pair]
-            made = kind(**{name: value == "True" if value in ("True", "False") else float(value) for name, value in pairs})
+            made = kind(
+                **{name: value == "True" if value in ("True", "False") else float(value) for name, value in pairs}
+            )
         except (TypeError, ValueError):
             pass
         else:

@@ -66,7 +66,9 @@ def describe(cell: Any) -> dict[str, str]:
         )
     return {
         "cell": cell.name,
-        **{f"{_OPTION}{name}": _to_text(name, value) for name, value in options.items() if not _is_default(name, value)},
+        **{
+            f"{_OPTION}{name}": _to_text(name, value) for name, value in options.items() if not _is_default(name, value)
+        },
         "gate_order": f"{', '.join(kind.blocks)} along the last axis",
         "equations": "; ".join(kind.equations(**options)),
     }

@@ -10,6 +10,7 @@ from gru_jax._cells.checks import check_flag
 from gru_jax.interop._activations import of_keras, to_keras_name
 from gru_jax.interop._arrays import as_numpy
 from gru_jax.interop._formats import KERAS, KERAS_RESET_BEFORE
+from gru_jax.interop._keras_layer import facts_of, is_layer
 from gru_jax.interop._stacks import Params, check_stack, has_bias, read_stack, write_stack
 
 _NAMES = ("kernel", "recurrent_kernel", "bias")
@@ -17,7 +18,7 @@ _DIRECTIONS = ("forward/", "backward/")
 
 
 def from_keras(
-    weights: Sequence[Any],
+    weights: Any,
     *,
     reset_after: bool = True,
     bidirectional: bool = False,
@@ -32,7 +33,8 @@ def from_keras(
 
     Args:
       weights: what `layer.get_weights()` returns: kernel, recurrent_kernel and, unless `use_bias=False`, bias; with
-        `bidirectional` those of the forward layer and then those of the backward layer.
+        `bidirectional` those of the forward layer and then those of the backward layer. Or the layer, which says the
+        rest itself: `go_backwards`, `stateful`, dropout and another `merge_mode` than "concat" are refused by name.
       reset_after: as the layer was made; its bias is (2, 3H) with True, and (3H,) with False.
       bidirectional: whether the weights are those of a `Bidirectional` layer that concatenates.
       activation, recurrent_activation: as the layer was made, by the names of Keras 3 for functions of each number
@@ -54,6 +56,16 @@ def from_keras(
 
     Source: keras.layers.GRU, documentation.
     """
+    if is_layer(weights):
+        stated = facts_of(weights)
+        told = {"reset_after": (reset_after, True), "bidirectional": (bidirectional, False)}
+        told |= {"activation": (activation, "tanh"), "recurrent_activation": (recurrent_activation, "sigmoid")}
+        for name, (value, default) in told.items():
+            if value not in (default, stated[name]):
+                raise ValueError(
+                    f"{name}: expected {stated[name]!r}, as the layer has it, got {value!r}; leave it out."
+                )
+        return from_keras(weights.get_weights(), **stated)
     functions = of_keras("activation", activation), of_keras("recurrent_activation", recurrent_activation)
     reset_after = check_flag("reset_after", reset_after)
     directions = _DIRECTIONS if check_flag("bidirectional", bidirectional) else _DIRECTIONS[:1]
@@ -67,7 +79,9 @@ def from_keras(
         if bidirectional and len(weights) in (2, 3):
             way = "pass bidirectional=False"
         elif not bidirectional and len(weights) in (4, 6):
-            way = "pass bidirectional=True for a Bidirectional layer, and the weights of stacked layers one by one"
+            way = "pass the weights of stacked layers one by one"
+            if _fit(weights, reset_after=reset_after, bidirectional=True):
+                way = f"pass bidirectional=True for a Bidirectional layer, and {way.removeprefix('pass ')}"
         raise ValueError(
             f"weights: expected {2 * count} or {3 * count} arrays with bidirectional={bidirectional}, "
             f"got {len(weights)}; {way}."
@@ -136,6 +150,15 @@ def to_keras(cell: Cell, params: Any, *, bias: bool | None = None) -> list[np.nd
         elif bias:
             weights.append(found[f"{direction}bias"])
     return weights
+
+
+def _fit(weights: Sequence[Any], **options: Any) -> bool:
+    """Whether advice works."""
+    try:
+        from_keras(weights, **options)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _two_rows(i: int, name: str, bias: np.ndarray, given: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from gru_jax._cells.gru import GRUOptions, GRUParams
+from gru_jax.interop._activations import shown
 from gru_jax.interop._arrays import hold
 from gru_jax.interop._formats import Format, Keys, Layout
 
@@ -51,6 +53,7 @@ def write_layer(row: Format, keys: Layout, options: GRUOptions, params: GRUParam
     none = np.zeros(3 * params.w_h.shape[0], params.w_h.dtype)
     kept = {name: _split(none if leaf is None else np.asarray(leaf)) for name, leaf in params._asdict().items()}
     if options.update_gate != row.update_gate:
+        _check_turns(row, options)
         # σ(-a) = 1 - σ(a): what kept now writes. Negating changes no digit.
         kept = {
             name: gates if getattr(params, name) is None else gates | {"z": -gates["z"]} for name, gates in kept.items()
@@ -60,6 +63,18 @@ def write_layer(row: Format, keys: Layout, options: GRUOptions, params: GRUParam
     for names, gates in zip(keys, kept.values(), strict=True):
         found |= _store(row, names, gates)
     return found
+
+
+def _check_turns(row: Format, options: GRUOptions) -> None:
+    """Whether f(-a) = 1 - f(a) for the function of the gates, so that z can be turned around."""
+    f, a = options.gate_activation, np.linspace(-8, 8, 161, dtype=np.float32)
+    one = np.asarray(f(jnp.asarray(a)), np.float64) + np.asarray(f(jnp.asarray(-a)), np.float64)
+    if not np.allclose(one, 1, rtol=0, atol=1e-5):
+        raise ValueError(
+            f"cell: {row.name} computes update_gate={row.update_gate!r}, this cell {options.update_gate!r} with "
+            f"gate_activation={shown(f)}, for which f(-a) is not 1 - f(a): no weights make the two equal; train with "
+            "the other update_gate to convert."
+        )
 
 
 class _Found(NamedTuple):

@@ -5,6 +5,8 @@ the user's own may compute anything with weights that look like a GRU's.
 """
 
 import copy
+import inspect
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -52,7 +54,7 @@ def read_activations(framework: str, paths: Sequence[Sequence[Sequence[Any]]]) -
             if isinstance(nodes[-1], Mapping):
                 continue
             _check_cell(framework, nodes[-1])
-            functions = [getattr(nodes[-1], name, None) for name in ("activation_fn", "gate_fn")]
+            functions = [_attribute(nodes[-1], name) for name in ("activation_fn", "gate_fn")]
             if None not in functions:
                 found.append(Activations(*functions))
     for other in found[1:]:
@@ -67,7 +69,7 @@ def read_activations(framework: str, paths: Sequence[Sequence[Sequence[Any]]]) -
 def _check_around(nodes: Sequence[Any], direction: int | None) -> None:
     """Modules around the cell: in which direction they run it, and what they make of two directions."""
     both = None
-    for node, below in zip(nodes, nodes[1:], strict=False):
+    for node, below in itertools.pairwise(nodes):
         if all(hasattr(node, name) for name in ("forward_rnn", "backward_rnn", "merge_fn")):
             both = node
             if direction is not None and below is not (node.forward_rnn, node.backward_rnn)[direction]:
@@ -100,29 +102,43 @@ def _concatenates(merge: Any) -> bool:
 
 def _check_cell(framework: str, cell: Any) -> None:
     """Attributes of a cell, and of the linear maps in it, that have to be as they are by default."""
-    start = getattr(cell, "carry_init", None)
+    start = _attribute(cell, "carry_init")
     if start is not None and not _is_zeros(start):
         raise ValueError(
             f"carry_init: expected None or zeros, got {start!r}; weights do not keep where a sequence starts: set "
             "carry_init to None, and pass the start to gru_jax.scan as carry."
         )
-    maps = {name: node for name, node in children(cell).items() if hasattr(node, "kernel")}
-    for name, node in {"": cell, **maps}.items():
-        label = f"{name}." if name else ""
-        kernels = [node.kernel] if name else [each.kernel for each in maps.values()]
-        dtype = getattr(node, "dtype", None)
-        if kernels and dtype is not None and jnp.dtype(dtype) != kernels[0].dtype:
-            raise ValueError(
-                f"{label}dtype: expected None or {kernels[0].dtype}, as the weights are, got {jnp.dtype(dtype)}; gru_jax "
-                f"computes in the dtype of xs: set {label}dtype to None, and pass xs in {jnp.dtype(dtype)}."
-            )
+    for label, node in _with_maps(cell).items():
         for attribute, expected in _DEFAULTS.items():
-            value = getattr(node, attribute, None)
+            value = _attribute(node, attribute)
             if value is not None and not expected(value):
                 raise ValueError(
-                    f"{label}{attribute}: expected what {framework} has by default, got {value!r}, which weights do not "
-                    f"keep; set it to the default{_INSTEAD.get(attribute, '')}."
+                    f"{label}{attribute}: expected what {framework} has by default, got {value!r}, which weights do "
+                    f"not keep; set it to the default{_INSTEAD.get(attribute, '')}."
                 )
+
+
+def _check_dtype(cell: Any, weights: np.dtype) -> None:
+    for label, node in _with_maps(cell).items():
+        dtype = _attribute(node, "dtype")
+        if dtype is not None and jnp.dtype(dtype) != weights:
+            raise ValueError(
+                f"{label}dtype: expected None or {weights}, as the weights are, got {jnp.dtype(dtype)}; gru_jax "
+                f"computes in the dtype of xs: set {label}dtype to None, and pass xs in {jnp.dtype(dtype)}."
+            )
+
+
+def _with_maps(cell: Any) -> dict[str, Any]:
+    """A cell and the linear maps in it, by what messages put before their attributes."""
+    return {"": cell} | {f"{name}.": node for name, node in children(cell).items() if hasattr(node, "kernel")}
+
+
+def _attribute(node: Any, name: str) -> Any:
+    """An attribute of a module that stands in it, or in the module of flax.linen that it wraps; None for none."""
+    # Not by getattr alone: nnx.bridge makes methods of whatever is asked for.
+    node = vars(node).get("to_nnx__module", node)
+    found = inspect.getattr_static(node, name, None)
+    return getattr(node, name, None) if isinstance(found, property) else found
 
 
 def _is_zeros(init: Any) -> bool:
@@ -158,6 +174,7 @@ def check_outputs(framework: str, module: Any, cell: Cell, params: GRUParams) ->
     if isinstance(module, Mapping) or not callable(module):
         return
     kind = type(module).__name__
+    _check_dtype(module, params.w_h.dtype)
     h, x = _probe(params)
     remedy = "pass its arrays alone, as a mapping by name, if they are a GRU's"
     try:
@@ -170,16 +187,21 @@ def check_outputs(framework: str, module: Any, cell: Cell, params: GRUParams) ->
     except Exception as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ValueError(
-            f"params: expected a module that computes a GRU's step, got {kind}, which fails when it is tried ({reason}); "
-            f"{remedy}."
+            f"params: expected a module that computes a GRU's step, got {kind}, which fails when it is tried "
+            f"({reason}); {remedy}."
         ) from None
-    narrow = getattr(module, "dtype", None) is not None and jnp.finfo(module.dtype).bits < 32
+    dtype = _attribute(module, "dtype")
+    narrow = dtype is not None and jnp.finfo(dtype).bits < 32
     limit = (0.05 if narrow else 1e-3) * max(1.0, float(np.max(np.abs(np.nan_to_num(expected)), initial=0)))
     if found.shape != expected.shape or not np.allclose(found, expected, rtol=0, atol=limit, equal_nan=True):
+        off = (
+            f"by {np.max(np.abs(found - expected)):.2g}"
+            if found.shape == expected.shape
+            else f"in shape, {found.shape}"
+        )
         raise ValueError(
-            f"params: expected a module that computes what a GRU of {framework} does, got {kind}, whose step gives "
-            f"{np.array2string(found.ravel()[:3], precision=4)}… where the GRU gives "
-            f"{np.array2string(expected.ravel()[:3], precision=4)}…; {remedy}."
+            f"params: expected a module that computes what a GRU of {framework} does, got {kind}, whose step is off "
+            f"{off}: it computes something else; {remedy}."
         )
 
 

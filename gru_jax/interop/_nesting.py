@@ -10,20 +10,29 @@ def as_stack(kind: Any, params: Any) -> Any:
     Raises:
       TypeError: for dicts, as checkpoints are restored into, with how to make params of them.
     """
+    refuse_dicts(kind, params)
+    return ((params,),) if hasattr(params, "_fields") else params
+
+
+def refuse_dicts(kind: Any, params: Any) -> None:
+    """TypeError where there is a dict instead of a layer, of all layers, or of the NamedTuple `kind`."""
     if isinstance(params, Mapping):
-        raise TypeError(f"params: expected {kind.__name__}, or params[layer][direction] of them, {_of_dict(kind, params, 'params')}.")
+        raise TypeError(
+            f"params: expected {kind.__name__}, or params[layer][direction] of them, "
+            f"{_of_dict(kind, params, 'params')}."
+        )
     if hasattr(params, "_fields"):
-        return ((params,),)
+        return
     for i, layer in enumerate(params if isinstance(params, tuple | list) else ()):
         if isinstance(layer, Mapping):
             raise TypeError(
-                f"params[{i}]: expected a tuple with {kind.__name__} for each direction, {_of_dict(kind, layer, f'params[{i}]')}."
+                f"params[{i}]: expected a tuple with {kind.__name__} for each direction, "
+                f"{_of_dict(kind, layer, f'params[{i}]')}."
             )
         for j, own in enumerate(layer if isinstance(layer, tuple | list) else ()):
             if isinstance(own, Mapping):
                 label = f"params[{i}][{j}]"
                 raise TypeError(f"{label}: expected {kind.__name__}, {_of_dict(kind, own, label)}.")
-    return params
 
 
 def _of_dict(kind: Any, found: Mapping[Any, Any], label: str) -> str:
@@ -35,7 +44,7 @@ def _of_dict(kind: Any, found: Mapping[Any, Any], label: str) -> str:
         return f"{what}; a tree of Flax: pass gru_jax.interop.from_linen({label}, cell=cell)[1]"
     if keys and all(key.isdecimal() for key in keys):
         return (
-            f"{what}; tuples that became dicts: write tuple(tuple(gru_jax.{kind.__name__}(**own) for own in layer.values()) "
-            f"for layer in {label}.values())"
+            f"{what}; tuples that became dicts: write tuple(tuple(gru_jax.{kind.__name__}(**own) "
+            f"for own in layer.values()) for layer in {label}.values())"
         )
     return f"{what}; pass what init_layers or a from_ function returned"

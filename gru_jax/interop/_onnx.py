@@ -87,7 +87,9 @@ def to_onnx(cell: Cell, params: Any, *, bias: bool | None = None) -> dict[str, n
     """The tensors of the ONNX `GRU` node that computes what this cell with these params does.
 
     The node's attributes are `hidden_size=H`, `linear_before_reset=int(cell.options.reset_after)`, the direction, and
-    the activations where they are not Sigmoid and Tanh: `gru_jax.export.onnx_model` writes them. With `update_gate="write"` z is negated, as σ(-a) = 1 - σ(a). `gru_jax.export` makes whole models.
+    the activations where they are not Sigmoid and Tanh: `gru_jax.export.onnx_model` writes them. With
+    `update_gate="write"` z is negated, as σ(-a) = 1 - σ(a); gates for which that is not so are refused.
+    `gru_jax.export` makes whole models.
 
     Args:
       cell: `gru_jax.gru(...)`.

@@ -123,7 +123,7 @@ def _known_of(argument: str, function: Any) -> tuple[str, dict[str, float]]:
             return name, {}
     made = next((made for made, named in _NAMED.items() if named is function), function)
     name = type(made).__name__
-    if name in _KNOWN and isinstance(made, _KNOWN[name].make if isinstance(_KNOWN[name].make, type) else ()):
+    if name in _KNOWN and _KNOWN[name].make is type(made):
         return name, {letter: getattr(made, letter) for letter in _KNOWN[name].numbers}
     raise ValueError(
         f"cell: expected {argument} among {', '.join(_KNOWN)}, as ONNX's GRU has, got {shown(function)}; export as "
@@ -147,7 +147,7 @@ def _shared_out(letter: str, numbers: Any, names: Sequence[str]) -> list[float |
     by_place = len(values) == len(names) and [values[i] for i in takers] == values[: len(takers)]
     if len(values) > len(takers) and takers and not by_place:
         raise ValueError(
-            f"activation_{letter}: expected a number for each of {', '.join(names[i] for i in takers)}, got {said(numbers)}; "
-            "pass those alone."
+            f"activation_{letter}: expected a number for each of {', '.join(names[i] for i in takers)}, got "
+            f"{said(numbers)}; pass those alone."
         )
     return shares

@@ -136,14 +136,11 @@ def _read_attributes(node: Any) -> dict[str, Any]:
     reset_after = _single(node, "linear_before_reset", "INT", 0)
     check_attributes(direction, reset_after, _single(node, "clip", "FLOAT", None))
     activations = _single(node, "activations", "STRINGS", None)
-    told: dict[str, Any] = {
-        "activations": None if activations is None else [name.decode(errors="replace") for name in activations]
-    }
-    for name in ("activation_alpha", "activation_beta"):
-        numbers = _single(node, name, "FLOATS", None)
-        told[name] = None if numbers is None else list(numbers)
-    functions = read_activations(*told.values(), DIRECTIONS[direction])
-    kept = {} if functions is None else {name: value for name, value in told.items() if value is not None}
+    names = None if activations is None else [name.decode(errors="replace") for name in activations]
+    alpha, beta = (_single(node, f"activation_{letter}", "FLOATS", None) for letter in ("alpha", "beta"))
+    functions = read_activations(names, alpha, beta, DIRECTIONS[direction])
+    told = {"activations": names, "activation_alpha": alpha, "activation_beta": beta}
+    kept = {} if functions is None else {name: list(value) for name, value in told.items() if value is not None}
     return {"direction": direction, "linear_before_reset": reset_after} | kept
 
 

@@ -29,7 +29,10 @@ def own_places(flat: Mapping[str, Any]) -> list[str]:
 
 
 def read_own(
-    flat: Mapping[str, Any], starts: Sequence[Sequence[str]], paths: Sequence[Sequence[Sequence[Any]]], cell: Cell | None
+    flat: Mapping[str, Any],
+    starts: Sequence[Sequence[str]],
+    paths: Sequence[Sequence[Sequence[Any]]],
+    cell: Cell | None,
 ) -> tuple[Cell, tuple[tuple[Any, ...], ...]]:
     """The cell, of the module or as it was passed, and params[layer][direction]; many cells make a stack of theirs.
 
@@ -43,7 +46,9 @@ def read_own(
         params.append(tuple(stack for _, stack in read))
     for other in cells[1:]:
         if other.name != cells[0].name or other.options != cells[0].options:
-            raise ValueError(f"prefix: expected places with one cell, got {cells[0]!r} and {other!r}; convert them apart.")
+            raise ValueError(
+                f"prefix: expected places with one cell, got {cells[0]!r} and {other!r}; convert them apart."
+            )
     if len(params) == 1 and len(params[0]) == 1:
         return cells[0], params[0][0]
     alone = all(len(stack) == 1 and len(stack[0]) == 1 for layer in params for stack in layer)
@@ -57,9 +62,11 @@ def read_own(
 
 def _read_place(flat: Mapping[str, Any], start: str, node: Any, cell: Cell | None) -> tuple[Cell, Any]:
     own = getattr(node, "cell", None)
-    if isinstance(own, Cell) and hasattr(node, "params"):
+    if isinstance(own, Cell):
         if cell is not None and (cell.name, cell.options) != (own.name, own.options):
             raise ValueError(f"cell: expected that of the module, {own!r}, got {cell!r}; leave it out.")
+        cell = own
+    if isinstance(own, Cell) and hasattr(node, "params"):
         params = node.params
         stack = ((params,),) if hasattr(params, "_fields") else params
         return own, jax.tree_util.tree_map_with_path(
@@ -76,7 +83,8 @@ def _read_arrays(given: Mapping[str, Any], start: str, cell: Cell | None) -> tup
     if layers:
         template = start + "layer_{layer}/{direction}/{field}"
         directions = [
-            sum(f"layer_{layer}/{name}/w_i" in inside for name in DIRECTIONS) or 1 for layer in range(min(layers, len(given)))
+            sum(f"layer_{layer}/{name}/w_i" in inside for name in DIRECTIONS) or 1
+            for layer in range(min(layers, len(given)))
         ]
     # What a tree lacks of biases it does not have; nothing else may be missing.
     biases = {
@@ -89,7 +97,7 @@ def _read_arrays(given: Mapping[str, Any], start: str, cell: Cell | None) -> tup
     absent = biases - set(given) if isinstance(made.options, GRUOptions) and made.name == "gru" else set()
     if made.name not in KINDS:
         raise ValueError(
-            f"cell: expected one of {', '.join(KINDS)} for a tree of arrays, got {made.name!r}; pass the module itself, "
+            f"cell: expected one of {', '.join(KINDS)} for a tree of arrays, got {made.name!r}; pass the module, "
             "whose params are read as they are."
         )
     remedy = f"pass the whole tree of one module, and cell= what it was made with, here {made.name!r}"
@@ -99,5 +107,7 @@ def _read_arrays(given: Mapping[str, Any], start: str, cell: Cell | None) -> tup
 
 def _fitting(given: Mapping[str, Any], biases: set[str]) -> Cell:
     """`gru_jax.gru()` with those biases that are there."""
-    b_i, b_h = (any(key in given for key in biases if key.endswith(f"/{field}") or key == field) for field in ("b_i", "b_h"))
+    b_i, b_h = (
+        any(key in given for key in biases if key.endswith(f"/{field}") or key == field) for field in ("b_i", "b_h")
+    )
     return gru(use_bias=True if b_h else "input" if b_i else False)

@@ -54,9 +54,7 @@ def _pairs(places: Sequence[str]) -> list[list[str]]:
     found = []
     for place in places:
         for match in _DIRECTIONS.finditer(place):
-            others = [
-                place[: match.start()] + word + place[match.end() :] for word in _OPPOSITE.get(match.group(), ())
-            ]
+            others = [place[: match.start()] + word + place[match.end() :] for word in _OPPOSITE.get(match.group(), ())]
             found += [[place, other] for other in others if other in places]
     return found
 

@@ -25,7 +25,7 @@ def name_params(cell: Cell, params: Any) -> tuple[tuple[int, ...], dict[str, np.
     Raises:
       TypeError, ValueError: for params that do not belong to the cell.
     """
-    expected = _kind(cell)
+    expected = kind_of(cell)
     stack = as_stack(expected, params)
     check_nesting("params", stack)
     arrays: dict[str, np.ndarray] = {}
@@ -59,9 +59,12 @@ def nest_params(
     Raises:
       TypeError, ValueError: naming the key that is missing, too much, or of another shape or dtype.
     """
-    kind = _kind(cell)
+    kind = kind_of(cell)
     every = {
-        _key(template, i, j, field): field for i, count in enumerate(directions) for j in range(count) for field in kind._fields
+        _key(template, i, j, field): field
+        for i, count in enumerate(directions)
+        for j in range(count)
+        for field in kind._fields
     }
     expected = {key for key, field in every.items() if key not in absent or field not in optional(cell)}
     for key in sorted(expected ^ set(arrays)):
@@ -86,7 +89,10 @@ def nest_params(
 def absent_keys(cell: Cell, directions: Sequence[int], arrays: Mapping[str, Any]) -> list[str]:
     """The keys of biases that are None, in order."""
     keys = [
-        _key(IN_FILES, i, j, field) for i, count in enumerate(directions) for j in range(count) for field in optional(cell)
+        _key(IN_FILES, i, j, field)
+        for i, count in enumerate(directions)
+        for j in range(count)
+        for field in optional(cell)
     ]
     return [key for key in keys if key not in arrays]
 
@@ -158,7 +164,7 @@ def _key(template: str, layer: int, direction: int, field: str) -> str:
     return template.format(layer=layer, direction=DIRECTIONS[direction], field=field)
 
 
-def _kind(cell: Cell) -> Any:
+def kind_of(cell: Cell) -> Any:
     """The NamedTuple that the cell's params are."""
     return type(_shapes(cell, 1, 1))
 

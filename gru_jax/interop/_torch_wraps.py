@@ -40,14 +40,14 @@ def unwrapped(given: Mapping[str, Any], prefix: str, keys: Iterable[str]) -> dic
     quantized = next((key for key in plain if _QUANTIZED.fullmatch(key)), None)
     if quantized is not None and not any(_PLAIN.fullmatch(key.removeprefix(prefix)) for key in plain):
         raise ValueError(
-            f"state_dict: expected weights as floats, found {quantized!r} of a quantised module; convert the module that "
-            "it was made from."
+            f"state_dict: expected weights as floats, found {quantized!r} of a quantised module; convert the module "
+            "that it was made from."
         )
     for name, by_part in parts.items():
         if prefix + name in plain:
             raise ValueError(
-                f"state_dict: expected {prefix + name!r} alone or its parts {', '.join(map(repr, by_part.values()))}, got "
-                "both; leave out what is not in use."
+                f"state_dict: expected {prefix + name!r} alone or its parts {', '.join(map(repr, by_part.values()))}, "
+                "got both; leave out what is not in use."
             )
         arrays = {part: as_numpy(f"state_dict[{key!r}]", given[key]) for part, key in by_part.items()}
         plain[prefix + name] = _computed(name, by_part, arrays)
@@ -69,8 +69,8 @@ def _computed(name: str, by_part: Mapping[str, str], arrays: Mapping[str, np.nda
     for what, (fits, way) in ways.items():
         if fits:
             raise ValueError(
-                f"state_dict: expected {name!r}, found {some!r} of {what}, which computes it; call {way} for each of its "
-                "weights, with the module in eval(), and pass the state dict again."
+                f"state_dict: expected {name!r}, found {some!r} of {what}, which computes it; call {way} for each of "
+                "its weights, with the module in eval(), and pass the state dict again."
             )
     raise ValueError(
         f"state_dict: expected {name!r}, found {', '.join(map(repr, by_part.values()))}, parts of a wrapped weight; "
@@ -88,7 +88,9 @@ def _weight_norm(key: str, g: np.ndarray, v: np.ndarray) -> np.ndarray:
     axes = tuple(axis for axis in range(v.ndim) if g.shape == () or g.shape[axis] == 1)
     wide = v.astype(np.float64)
     norm = np.sqrt(np.sum(wide * wide, axis=axes, keepdims=True))
-    return (wide * (g.astype(np.float64) / norm)).astype(v.dtype)
+    # A direction of zeros has none: NaN, as in PyTorch.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (wide * (g.astype(np.float64) / norm)).astype(v.dtype)
 
 
 def _pruned(key: str, weight: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -110,7 +112,11 @@ def _check_weight_drop(prefix: str, keys: Iterable[str]) -> None:
     for key in sorted(every):
         start, _, rest = key.rpartition(".")
         start = f"{start}." if start else ""
-        if rest.endswith("_raw") and _PLAIN.fullmatch(rest.removesuffix("_raw")) and prefix in (start, f"{start}module."):
+        if (
+            rest.endswith("_raw")
+            and _PLAIN.fullmatch(rest.removesuffix("_raw"))
+            and prefix in (start, f"{start}module.")
+        ):
             name = rest.removesuffix("_raw")
             inside = any(other.startswith(f"{start}module.weight_ih") for other in every)
             place = f"{start}module." if inside else start

@@ -28,6 +28,9 @@ def read_tree(row: Format, tree: Any, prefix: Prefix, cell: Any = None) -> tuple
         )
     if cell is not None and not isinstance(cell, Cell):
         raise TypeError(f"cell: expected a gru_jax.Cell, got {type(cell).__name__}; pass gru_jax.gru(), or None.")
+    module = None
+    if all(hasattr(type(tree), name) for name in ("bind", "variables", "scope")):
+        module, tree = tree, _variables(tree)
     flat = flatten(tree)
 
     def works(prefix: Any) -> bool:
@@ -37,6 +40,10 @@ def read_tree(row: Format, tree: Any, prefix: Prefix, cell: Any = None) -> tuple
             return False
         return True
 
+    if module is not None:
+        return _read(
+            row, tree, flat, [[_only_place(row, flat, lambda place: None, lambda prefix: False)]], cell, module
+        )
     if prefix == "" and flat:
         read = lambda place: _read(row, tree, flat, [[place]], cell)  # noqa: E731
         return read(_only_place(row, flat, read, works))
@@ -47,20 +54,36 @@ def read_tree(row: Format, tree: Any, prefix: Prefix, cell: Any = None) -> tuple
     return _read(row, tree, flat, names, cell)
 
 
+def _variables(module: Any) -> Any:
+    """Those of a module of flax.linen, of one cell: around cells attributes do not say which arrays they are about."""
+    if module.scope is None:
+        raise TypeError(
+            f"params: expected a tree of arrays by name, got {type(module).__name__}, which holds none; pass what its "
+            "init returned."
+        )
+    if not hasattr(module, "gate_fn") and not isinstance(getattr(module, "cell", None), Cell):
+        raise TypeError(
+            f"params: expected a tree, or a cell bound to one, got {type(module).__name__}; pass module.variables, and "
+            "prefix where more is in it."
+        )
+    return module.variables
+
+
 # The frameworks that gru_jax has modules of its own for.
 _WITH_OURS = (LINEN, NNX)
 
 
 def _read(
-    row: Format, tree: Any, flat: Mapping[str, Any], names: list[list[str]], cell: Cell | None
+    row: Format, tree: Any, flat: Mapping[str, Any], names: list[list[str]], cell: Cell | None, module: Any = None
 ) -> tuple[Cell, Params]:
-    """What is at these places, one for each layer and direction."""
-    paths = [[nodes_at(tree, name) for name in layer] for layer in names]
+    """What is at these places, one for each layer and direction; `module` is the one that a tree belongs to."""
+    paths = [[nodes_at(tree, name) if module is None else [module] for name in layer] for layer in names]
     starts = [[_with_slash(name) for name in layer] for layer in names]
     activations = read_activations(row.name, paths)
     if row in _WITH_OURS and any(place in own_places(flat) for layer in starts for place in layer):
         return read_own(flat, starts, paths, cell)
-    given = {key: value for key, value in flat.items() if key.startswith(tuple(sum(starts, [])))}
+    every = tuple(start for layer in starts for start in layer)
+    given = {key: value for key, value in flat.items() if key.startswith(every)}
     places = [[{"prefix": start} for start in layer] for layer in starts]
     remedy = "pass the parameters of one GRU; prefix= picks it out of a larger tree"
     found, params = read_stack(
@@ -79,12 +102,14 @@ def _read(
 
 
 def _agreed(row: Format, stated: Activations | None, cell: Cell | None) -> Activations | None:
-    """The activations that a module states, or a cell that was passed for a tree, which has to be of these equations."""
+    """The activations that a module states, or a cell that was passed, which has to be of the format's equations."""
     if cell is None:
         return stated
     options = cell.options
     if not isinstance(options, GRUOptions) or cell.name != "gru":
-        raise TypeError(f"cell: expected gru_jax.gru(...) for a tree of {row.name}, got {cell.name!r}; pass such a cell.")
+        raise TypeError(
+            f"cell: expected gru_jax.gru(...) for a tree of {row.name}, got {cell.name!r}; pass such a cell."
+        )
     if (options.reset_after, options.update_gate) != (row.reset_after, row.update_gate):
         raise ValueError(
             f"cell: expected reset_after={row.reset_after} and update_gate={row.update_gate!r}, which {row.name} "
@@ -118,9 +143,7 @@ def _inside(row: Format, flat: Mapping[str, Any], name: str) -> str:
     return under[0] if whole else name
 
 
-def _only_place(
-    row: Format, flat: Mapping[str, Any], read: Callable[[str], Any], works: Callable[[Any], bool]
-) -> str:
+def _only_place(row: Format, flat: Mapping[str, Any], read: Callable[[str], Any], works: Callable[[Any], bool]) -> str:
     """Where the tree's only GRU is, when all keys are there: around it trees differ."""
     places = _places(row, flat)
     if not places or (len(places) == 1 and all(key.startswith(places[0]) for key in flat)):

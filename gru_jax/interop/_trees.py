@@ -162,7 +162,8 @@ def from_haiku(params: Mapping[str, Any], *, prefix: Prefix = "") -> tuple[Cell,
 def to_haiku(cell: Cell, params: Any, *, name: str | Sequence[str] = "gru") -> dict[str, dict[str, np.ndarray]]:
     """The parameters of the `haiku.GRU` that computes what this cell with these params does.
 
-    Both biases add up, and Haiku keeps their sum; where there is none, 0. With `update_gate="keep"` z is negated, as σ(-a) = 1 - σ(a).
+    Both biases add up, and Haiku keeps their sum; where there is none, 0. With `update_gate="keep"` z is negated, as
+    σ(-a) = 1 - σ(a).
 
     Args:
       cell: `gru_jax.gru(...)` with `reset_after=False`.
