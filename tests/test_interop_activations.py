@@ -31,8 +31,11 @@ def test_keras_by_name(name):
 
 def test_keras_activations_are_told_apart():
     """Else the cases above might agree whatever is made of the names."""
-    functions = [interop.from_keras([a for a in CASES["tanh"].under("weights").values()], activation=n)[0].options[3]
-                 for n in CASES if not n.startswith("gates-")]  # fmt: skip
+    functions = [
+        interop.from_keras(list(CASES["tanh"].under("weights").values()), activation=n)[0].options[3]
+        for n in CASES
+        if not n.startswith("gates-")
+    ]
     a = jnp.linspace(-8, 8, 65)
     values = {np.asarray(f(a)).tobytes() for f in functions}
     # silu and swish are one function, hard_silu and hard_swish, and with their defaults elu and celu.
@@ -47,13 +50,17 @@ ONNX = {
     "hard as in Keras 3": {"activations": ["HardSigmoid", "Tanh"], "activation_alpha": [1 / 6]},
     "leaky": {"activations": ["Sigmoid", "LeakyRelu"]},
     "leaky of numbers": {"activations": ["Sigmoid", "LeakyRelu"], "activation_alpha": [0.3]},
-    "both take numbers": {"activations": ["HardSigmoid", "Elu"], "activation_alpha": [0.25, 0.7], "activation_beta": [0.45]},
+    "both take numbers": {
+        "activations": ["HardSigmoid", "Elu"],
+        "activation_alpha": [0.25, 0.7],
+        "activation_beta": [0.45],
+    },
     "elu": {"activations": ["Sigmoid", "Elu"]},
     "softplus": {"activations": ["Sigmoid", "Softplus"]},
     "thresholded": {"activations": ["Sigmoid", "ThresholdedRelu"], "activation_alpha": [0.2]},
     "scaled": {"activations": ["Sigmoid", "ScaledTanh"], "activation_alpha": [1.2], "activation_beta": [0.7]},
     "affine": {"activations": ["Sigmoid", "Affine"], "activation_alpha": [0.5], "activation_beta": [0.1]},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ONNX)
@@ -81,7 +88,10 @@ def test_onnx_runtime(name, linear_before_reset, tmp_path):
         ({"activations": ["Sigmoid", "Swish"]}, "activations: expected 2 of Sigmoid, .*'Swish'.* no weights fit"),
         ({"activations": ["Sigmoid"]}, "activations: expected 2 of"),
         ({"activations": ["Sigmoid", "Affine"]}, "activation_alpha: expected a number for Affine, which has none by"),
-        ({"activations": ["Sigmoid", "Elu"], "activation_alpha": [0.1, 0.2]}, "activation_alpha: expected a number for"),
+        (
+            {"activations": ["Sigmoid", "Elu"], "activation_alpha": [0.1, 0.2]},
+            "activation_alpha: expected a number for",
+        ),
     ],
 )
 def test_what_onnx_does_not_define_is_refused(attributes, message):
@@ -117,18 +127,25 @@ def test_functions_without_a_name_there_are_refused_by_theirs():
     for call in (interop.to_keras, interop.to_onnx, lambda cell, p: gru_jax.export.onnx_model(cell, ((p,),))):
         with pytest.raises(ValueError, match="my_own"):
             call(cell, ONE)
-    with pytest.raises(ValueError, match="activation: expected a function that JAX has a name for, .* got my_own"):
+    with pytest.raises(ValueError, match=r"activation: expected a function that JAX has a name for, .* got my_own"):
         interop.describe(cell)
 
 
 def test_gates_that_cannot_be_turned_around_are_refused():
     """-z is 1 - z for σ and hard_sigmoid alone."""
     hard = gru_jax.gru(update_gate="write", gate_activation=jax.nn.hard_sigmoid)
-    other, params = interop.from_onnx(**interop.to_onnx(hard, ONE), linear_before_reset=1, activations=["HardSigmoid", "Tanh"], activation_alpha=[1 / 6])  # fmt: skip
+    other, params = interop.from_onnx(
+        **interop.to_onnx(hard, ONE),
+        linear_before_reset=1,
+        activations=["HardSigmoid", "Tanh"],
+        activation_alpha=[1 / 6],
+    )
     assert other.options.update_gate == "keep"
     assert worst(run(hard, ((ONE,),), XS, None, backend="scan"), run(other, params, XS, None, backend="scan")) < 2e-6
     soft = gru_jax.gru(update_gate="write", gate_activation=jax.nn.soft_sign)
-    with pytest.raises(ValueError, match=r"update_gate='keep', this cell 'write' with gate_activation=jax.nn.soft_sign"):
+    with pytest.raises(
+        ValueError, match=r"update_gate='keep', this cell 'write' with gate_activation=jax.nn.soft_sign"
+    ):
         interop.to_onnx(soft, ONE)
 
 
@@ -153,11 +170,17 @@ def test_files_keep_activations_of_other_formats(tmp_path):
     assert interop.describe(cell)["options.gate_activation"] == "HardSigmoid(alpha=0.3, beta=0.5)"
 
 
-@pytest.mark.parametrize("text", ["os.system", "jax.nn.softmax", "HardSigmoid(alpha=nan)", "HardSigmoid(alpha=1", "Elu()"])
+@pytest.mark.parametrize(
+    "text", ["os.system", "jax.nn.softmax", "HardSigmoid(alpha=nan)", "HardSigmoid(alpha=1", "Elu()"]
+)
 def test_files_name_no_other_functions(text, tmp_path):
     interop.save_safetensors(tmp_path / "x", RELU, ONE)
-    changed = (tmp_path / "x").read_bytes().replace(b'"options.activation":"jax.nn.relu"', f'"options.activation":"{text}"'.encode())  # fmt: skip
+    changed = (
+        (tmp_path / "x")
+        .read_bytes()
+        .replace(b'"options.activation":"jax.nn.relu"', f'"options.activation":"{text}"'.encode())
+    )
     size = int.from_bytes(changed[:8], "little") + len(changed) - (tmp_path / "x").stat().st_size
     (tmp_path / "x").write_bytes(size.to_bytes(8, "little") + changed[8:])
-    with pytest.raises(ValueError, match="options.activation: expected the name of a function"):
+    with pytest.raises(ValueError, match=r"options.activation: expected the name of a function"):
         interop.load_safetensors(tmp_path / "x")

@@ -100,20 +100,26 @@ def doubled(*args, **options):
 
 
 REFUSED = {
-    "doubles": (lambda: subclass(Doubles), "a module that computes what a GRU of flax.nnx does, got Doubles, .* off by"),
+    "doubles": (
+        lambda: subclass(Doubles),
+        "a module that computes what a GRU of flax.nnx does, got Doubles, .* off by",
+    ),
     "doubles outputs": (lambda: subclass(DoublesOutputs), "got DoublesOutputs, whose step is off by"),
     "needs more": (lambda: subclass(NeedsMore), "got NeedsMore, which fails when it is tried"),
     "dtype": (lambda: make(dtype=jnp.bfloat16), "^dtype: expected None or float32, as the weights are, got bfloat16"),
     "a map's dtype": (lambda: changed(dense_i__dtype=jnp.float16), "dense_i.dtype: expected None or float32"),
     "precision": (lambda: changed(dense_h__precision="highest"), "dense_h.precision: .* 'highest', .* to gru_jax.scan"),
-    "product": (lambda: changed(dense_h__dot_general=doubled), "dense_h.dot_general: expected .* default, got .*doubled"),
+    "product": (
+        lambda: changed(dense_h__dot_general=doubled),
+        "dense_h.dot_general: expected .* default, got .*doubled",
+    ),
     "promotion": (lambda: make(promote_dtype=lambda a, **o: a), "promote_dtype: expected .* default, got"),
     "start": (lambda: changed(carry_init=nnx.initializers.ones), "carry_init: expected None or zeros, got .*ones"),
     "reverse": (lambda: nnx.RNN(make(), reverse=True), r"reverse: expected False, got True.*reverse=True\)"),
     "reverse, in order": (lambda: nnx.RNN(make(), reverse=True, keep_order=True), "reverse: expected False, got True"),
     "LSTM": (lambda: nnx.OptimizedLSTMCell(3, 4, rngs=nnx.Rngs(0)), "expected the keys of a GRU|LSTM"),
     "RNN": (lambda: nnx.SimpleCell(3, 4, rngs=nnx.Rngs(0)), "the weights of a plain RNN"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -162,7 +168,7 @@ def test_two_directions(merge):
 def test_two_directions_that_are_merged_otherwise(merge):
     with pytest.raises(ValueError, match="merge_fn: expected one that concatenates both directions, forward first"):
         interop.from_nnx(two(merge_fn=merge), prefix=PAIR)
-    cell, params = interop.from_nnx(two(merge_fn=merge), prefix="forward_rnn")
+    _, params = interop.from_nnx(two(merge_fn=merge), prefix="forward_rnn")
     assert params[0][0].w_h.shape == (4, 12)
 
 
@@ -196,13 +202,13 @@ def test_cells_of_linen():
     assert worst(cell(params[0][0], carry, x), bridged(carry, x)) < 2e-6
     with pytest.raises(TypeError, match="got GRUCell, which holds none; pass what its init returned"):
         interop.from_linen(module)
-    with pytest.raises(ValueError, match="^dtype: expected None or float32"):
+    with pytest.raises(ValueError, match=r"^dtype: expected None or float32"):
         interop.from_linen(linen.GRUCell(4, dtype=jnp.bfloat16).bind(variables))
     with pytest.raises(ValueError, match="cell: expected reset_after=True and update_gate='keep'"):
         interop.from_linen(variables, cell=gru_jax.gru(reset_after=False))
-    with pytest.raises(TypeError, match="cell: expected gru_jax.gru.* got 'lstm'"):
+    with pytest.raises(TypeError, match=r"cell: expected gru_jax.gru.* got 'lstm'"):
         interop.from_linen(variables, cell=gru_jax.lstm())
-    with pytest.raises(TypeError, match="cell: expected a gru_jax.Cell, got str"):
+    with pytest.raises(TypeError, match=r"cell: expected a gru_jax.Cell, got str"):
         interop.from_linen(variables, cell="gru")
 
 
@@ -241,5 +247,13 @@ def test_boxes_are_opened():
         cell = make(kernel_init=named)
     for given in (cell, nnx.state(cell)):
         np.testing.assert_array_equal(interop.from_nnx(given)[1][0][0].w_i, cell.dense_i.kernel[...])
-    alone = interop.from_haiku({"gru": {"w_i": linen.Partitioned(np.ones((3, 12), np.float32), (None, None)), "w_h": np.ones((4, 12), np.float32), "b": np.ones(12, np.float32)}})  # fmt: skip
+    alone = interop.from_haiku(
+        {
+            "gru": {
+                "w_i": linen.Partitioned(np.ones((3, 12), np.float32), (None, None)),
+                "w_h": np.ones((4, 12), np.float32),
+                "b": np.ones(12, np.float32),
+            }
+        }
+    )
     assert alone[1][0][0].w_i.shape == (3, 12)

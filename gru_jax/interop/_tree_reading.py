@@ -1,6 +1,6 @@
 """Parameters that come as a tree or as a module: where a GRU is in it, what the module says of it, and its weights."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gru_jax._cells.cell import Cell
@@ -21,7 +21,9 @@ def read_tree(row: Format, tree: Any, prefix: Prefix, cell: Any = None) -> tuple
     Raises:
       TypeError, ValueError: naming the key or the attribute, what was expected and what came.
     """
-    if isinstance(tree, str | bytes | Sequence) or (not isinstance(tree, Mapping) and not hasattr(tree, "__dict__")):
+    if isinstance(tree, str | bytes | list | tuple) or (
+        not isinstance(tree, Mapping) and not hasattr(tree, "__dict__")
+    ):
         raise TypeError(
             f"params: expected a tree of arrays by name, got {type(tree).__name__}; "
             f"pass the parameters of a GRU of {row.name}."
