@@ -111,9 +111,9 @@ REFUSED = {
     "precision": (lambda: changed(dense_h__precision="highest"), "dense_h.precision: .* 'highest', .* to gru_jax.scan"),
     "product": (
         lambda: changed(dense_h__dot_general=doubled),
-        "dense_h.dot_general: expected .* default, got .*doubled",
+        "dense_h.dot_general: expected the default of .*, got .*doubled",
     ),
-    "promotion": (lambda: make(promote_dtype=lambda a, **o: a), "promote_dtype: expected .* default, got"),
+    "promotion": (lambda: make(promote_dtype=lambda a, **o: a), "promote_dtype: expected the default of flax.nnx, got"),
     "start": (lambda: changed(carry_init=nnx.initializers.ones), "carry_init: expected None or zeros, got .*ones"),
     "reverse": (lambda: nnx.RNN(make(), reverse=True), r"reverse: expected False, got True.*reverse=True\)"),
     "reverse, in order": (lambda: nnx.RNN(make(), reverse=True, keep_order=True), "reverse: expected False, got True"),

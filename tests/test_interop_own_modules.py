@@ -136,6 +136,14 @@ def test_the_cell_of_a_module_is_its_own():
         interop.from_nnx(nnx.RNN(gru_jax.nnx.GRUCell(3, 4, rngs=nnx.Rngs(0)), reverse=True))
 
 
+@pytest.mark.parametrize("kind", [gru_jax.nnx.GRU, gru_jax.nnx.GRUCell])
+def test_a_dtype_that_weights_do_not_keep(kind):
+    with pytest.raises(ValueError, match=r"^dtype: expected None or float32, as the weights are, got bfloat16"):
+        interop.from_nnx(kind(3, 4, dtype=jnp.bfloat16, rngs=nnx.Rngs(0)))
+    narrow = kind(3, 4, dtype=jnp.bfloat16, param_dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+    assert jax.tree.leaves(interop.from_nnx(narrow)[1])[0].dtype == jnp.bfloat16
+
+
 def test_boxes_of_our_own_trees_are_opened():
     boxed = jax.tree.map(lambda leaf: linen.Partitioned(leaf, (None,) * leaf.ndim), TREE)
     assert same(interop.from_linen(boxed)[1], interop.from_linen(TREE)[1])

@@ -113,12 +113,17 @@ def _check_cell(framework: str, cell: Any) -> None:
             value = _attribute(node, attribute)
             if value is not None and not expected(value):
                 raise ValueError(
-                    f"{label}{attribute}: expected what {framework} has by default, got {value!r}, which weights do "
+                    f"{label}{attribute}: expected the default of {framework}, got {value!r}, which weights do "
                     f"not keep; set it to the default{_INSTEAD.get(attribute, '')}."
                 )
 
 
-def _check_dtype(cell: Any, weights: np.dtype) -> None:
+def check_dtype(cell: Any, weights: np.dtype) -> None:
+    """Whether a cell computes in the dtype of its weights, or in that of its inputs.
+
+    Raises:
+      ValueError: naming the dtype that it computes in.
+    """
     for label, node in _with_maps(cell).items():
         dtype = _attribute(node, "dtype")
         if dtype is not None and jnp.dtype(dtype) != weights:
@@ -174,7 +179,7 @@ def check_outputs(framework: str, module: Any, cell: Cell, params: GRUParams) ->
     if isinstance(module, Mapping) or not callable(module):
         return
     kind = type(module).__name__
-    _check_dtype(module, params.w_h.dtype)
+    check_dtype(module, params.w_h.dtype)
     h, x = _probe(params)
     remedy = "pass its arrays alone, as a mapping by name, if they are a GRU's"
     try:

@@ -11,6 +11,7 @@ from gru_jax._cells.gru import GRUOptions, gru
 from gru_jax._layers import DIRECTIONS
 from gru_jax.interop._arrays import as_numpy, hold
 from gru_jax.interop._cell_records import KINDS
+from gru_jax.interop._module_facts import check_dtype
 from gru_jax.interop._stack_keys import nest_params
 
 _STACK = re.compile(r"(?:^|(?<=/))layer_(\d{1,6})/(forward|backward)/w_i$")
@@ -66,6 +67,8 @@ def _read_place(flat: Mapping[str, Any], start: str, node: Any, cell: Cell | Non
         if cell is not None and (cell.name, cell.options) != (own.name, own.options):
             raise ValueError(f"cell: expected that of the module, {own!r}, got {cell!r}; leave it out.")
         cell = own
+        kernel = next(key for key in flat if key.startswith(start) and key.endswith("w_i"))
+        check_dtype(node, as_numpy(kernel, flat[kernel]).dtype)
     if isinstance(own, Cell) and hasattr(node, "params"):
         params = node.params
         stack = ((params,),) if hasattr(params, "_fields") else params

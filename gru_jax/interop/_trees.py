@@ -86,7 +86,7 @@ def from_nnx(params: Any, *, prefix: Prefix = "", cell: Cell | None = None) -> t
     weights do not keep is refused by name: `carry_init`, a `dtype` or a `precision`, `reverse` of an `nnx.RNN` around
     it, a `merge_fn` that does not concatenate. In the end the module is run for a step, so that a class of your own
     that computes something else is refused, too. A state tells none of this: say activations by `cell`. Of a
-    `gru_jax.nnx.GRU` the cell and the weights are read; its dtype, dropout and backend are arguments of `scan_layers`.
+    `gru_jax.nnx.GRU` the cell and the weights are read; its dropout and backend are arguments of `scan_layers`.
 
     Args:
       params: `nnx.state(cell)`, `nnx.to_pure_dict` of that, or the module.
