@@ -1,5 +1,6 @@
 """Mistakes in what is exported, named before anything is written."""
 
+import os
 import sys
 
 import jax
@@ -107,6 +108,26 @@ def test_paths_that_cannot_be_written(tmp_path):
     with pytest.raises(TypeError, match="params"):
         save(tmp_path / "gru.onnx", gru_jax.lstm(), STACK)
     assert (tmp_path / "gru.onnx").read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("kind", ["onnx", "stablehlo"])
+def test_links_are_followed_and_devices_stay(kind, tmp_path):
+    def save(path):
+        if kind == "onnx":
+            gru_jax.export.save_onnx(path, CELL, STACK)
+        else:
+            gru_jax.export.save_stablehlo(path, gru_jax.export.stablehlo_step(CELL, STACK))
+
+    target, link, pipe = (tmp_path / name for name in ("target", "link", "pipe"))
+    link.symlink_to(target)
+    save(link)
+    assert link.is_symlink()
+    assert target.stat().st_size > 100
+    os.mkfifo(pipe)
+    with pytest.raises(ValueError, match=r"path: expected the name of a file, got '.*pipe', a device or a pipe"):
+        save(pipe)
+    assert pipe.is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe", "target"]
 
 
 def test_without_onnx_the_way_out_is_said(monkeypatch):

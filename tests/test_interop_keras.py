@@ -1,5 +1,6 @@
 """Weights of Keras, against what keras.layers.GRU and Bidirectional computed with them."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -72,8 +73,6 @@ def test_a_layer_computes_what_keras_did(name, backend, x64):
         expected = np.where(valid(case), expected, 0)
     assert worst((final, ys), (states(case["final"], both), expected)) < (1e-12 if double else 2e-6)
     by_weights = interop.to_keras(cell, in_one_bias(cell, gradients[0]))
-    if "nobias" in name:
-        by_weights = [array for i, array in enumerate(by_weights) if i % 3 < 2]
     expected = (
         listed(case.under("gradient/weights")),
         time_major(case["gradient/xs"]),
@@ -86,7 +85,7 @@ def in_one_bias(cell, gradients):
     """Where Keras has one bias, its gradient is that of either of ours, not of both: to_keras would add them up."""
     if cell.options.reset_after:
         return gradients
-    return tuple(tuple(p._replace(b_h=0 * p.b_h) for p in layer) for layer in gradients)
+    return tuple(tuple(p._replace(b_h=None) for p in layer) for layer in gradients)
 
 
 @BACKENDS
@@ -136,13 +135,10 @@ BARE = listed(CASES["gru-after-nobias"].under("weights"))
         (BEFORE, {}, r"weights\[2\], forward/bias: expected shape \(2, 3H\) .*; pass reset_after=False"),
         (AFTER, {"reset_after": False}, r"weights\[2\], forward/bias: expected shape \(3H,\).*; pass reset_after=True"),
         (AFTER, {"reset_after": 1}, "reset_after: expected True or False, got 1"),
-        (AFTER, {"activation": np.ones(2)}, "activation: expected 'tanh', got array"),
-        (AFTER, {"activation": "relu"}, "activation: expected 'tanh', got 'relu'; .* no weights fit"),
-        (
-            AFTER,
-            {"recurrent_activation": "hard_sigmoid"},
-            "recurrent_activation: expected 'sigmoid', got 'hard_sigmoid'",
-        ),
+        (AFTER, {"activation": np.ones(2)}, "activation: expected one of 'tanh', .*, got array"),
+        (AFTER, {"activation": "softmax"}, "activation: expected one of 'tanh', .*, got 'softmax'; .* no weights fit"),
+        (AFTER, {"recurrent_activation": "hard"}, "recurrent_activation: expected one of .*, got 'hard'"),
+        ([BARE[0], BARE[1], BARE[1], BARE[1]], {}, "got 4; pass the weights of stacked layers one by one"),
         ([BARE[0], BARE[1][:, :8]], {}, r"forward/recurrent_kernel: expected shape \(H, 3H\).*got \(4, 8\)"),
         ([BARE[0][:, :9], BARE[1]], {}, r"forward/kernel: expected shape \(I, 12\), got \(2, 9\)"),
         ([*BARE, np.zeros((2, 9), np.float32)], {}, r"forward/bias\[0\]: expected shape \(12,\), got \(9,\)"),
@@ -163,3 +159,51 @@ def test_what_keras_cannot_hold_is_refused():
         interop.to_keras(gru_jax.rnn(), params)
     with pytest.raises(ValueError, match="expected zeros, as Keras is to hold no biases"):
         interop.to_keras(*interop.from_keras(AFTER), bias=False)
+
+
+def layer_of(name="GRU", module="keras.src.layers.rnn.gru", weights=AFTER, **config):
+    """What a layer of Keras has that a converter may use."""
+    told = {"reset_after": True, "activation": "tanh", "recurrent_activation": "sigmoid", "dtype": "float32"} | config
+    kind = type(name, (), {"__module__": module, "get_weights": lambda self: weights, "get_config": lambda self: told})
+    return kind()
+
+
+def directions(merge_mode="concat", backward=None, **options):
+    both = layer_of(**options).get_config(), layer_of(**({"go_backwards": True} | (backward or options))).get_config()
+    configs = [{"class_name": "GRU", "config": config} for config in both]
+    return layer_of(
+        "Bidirectional", weights=AFTER * 2, merge_mode=merge_mode, layer=configs[0], backward_layer=configs[1]
+    )
+
+
+def test_layers_are_read_whole():
+    """Checked with Keras 3.15.1 itself, too, whose layers have these attributes."""
+    cell, params = interop.from_keras(layer_of(activation="relu", recurrent_activation="hard_sigmoid"))
+    assert cell == gru_jax.gru(activation=jax.nn.relu, gate_activation=jax.nn.hard_sigmoid)
+    assert same_bits(dict(enumerate(interop.to_keras(cell, params))), dict(enumerate(AFTER)))
+    cell, _ = interop.from_keras(layer_of(reset_after=False, weights=BEFORE, go_backwards=False))
+    assert cell == gru_jax.gru(reset_after=False, use_bias="input")
+    assert len(interop.from_keras(directions())[1][0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("layer", "options", "message"),
+    [
+        (layer_of(go_backwards=True), {}, r"go_backwards: expected it off, got True.*reverse=True"),
+        (layer_of(stateful=True), {}, "stateful: expected it off, got True.* as carry"),
+        (layer_of(dropout=0.5), {}, r"dropout: expected it off, got 0.5.*layer.get_weights\(\)"),
+        (layer_of(recurrent_dropout=0.5), {}, "recurrent_dropout: expected it off, got 0.5"),
+        (layer_of(dtype={"config": {"name": "mixed_bfloat16"}}), {}, "dtype: .*the policy 'mixed_bfloat16'"),
+        (layer_of(activation="softmax"), {}, "activation: expected one of .*, got 'softmax'"),
+        (layer_of(implementation=2, recurrent_activation="hard_sigmoid"), {}, "hard_sigmoid of Keras 2"),
+        (layer_of("LSTM"), {}, r"or a Bidirectional around one, got keras.*LSTM"),
+        (layer_of("GRU", "models"), {}, "got models.GRU; pass layer.get_weights"),
+        (directions("sum"), {}, "merge_mode: expected 'concat', got 'sum'"),
+        (directions(backward={"activation": "relu"}), {}, "expected two directions made alike"),
+        (directions(backward={"go_backwards": False}), {}, "go_backwards: expected True of the backward layer"),
+        (layer_of(), {"reset_after": False}, "reset_after: expected True, as the layer has it, got False"),
+    ],
+)
+def test_layers_that_compute_something_else_are_refused(layer, options, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        interop.from_keras(layer, **options)

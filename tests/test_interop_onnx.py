@@ -72,7 +72,7 @@ TWO = CASES["bidirectional-before-bias"].under("weights")
         ({}, {"linear_before_reset": 2}, "linear_before_reset: expected 0 or 1, got 2"),
         ({}, {"linear_before_reset": np.array([0, 1])}, "linear_before_reset: expected 0 or 1, got array"),
         ({}, {"activations": 3}, "activations: expected .*, got 3; .* no weights fit"),
-        ({}, {"activations": ["Sigmoid", "Relu"]}, r"activations: expected \['Sigmoid', 'Tanh'\], got .*Relu"),
+        ({}, {"activations": ["Sigmoid", "Swish"]}, r"activations: expected 2 of Sigmoid, Tanh, .*, got .*Swish"),
         ({}, {"clip": 3.0}, "clip: expected None, got 3.0; .* does not clip"),
         ({"W": ONE["W"][0]}, {}, r"W: expected shape \(1, 3H, I\) .*, got \(12, 2\)"),
         ({"R": ONE["R"][:, :, :3]}, {}, r"^R\[0\]: expected shape \(3H, H\).*got \(12, 3\)"),

@@ -45,14 +45,14 @@ MISTAKES = {
     ),
     "two of a name": (([gru_node(), gru_node()], weights()), ValueError, ["node:", "'encoder'", "of 2"]),
     "activations": (
-        ([gru_node(activations=["HardSigmoid", "Tanh"])], weights()),
+        ([gru_node(activations=["Swish", "Tanh"])], weights()),
         ValueError,
-        ["activations", "['Sigmoid', 'Tanh']", "'HardSigmoid'"],
+        ["activations", "2 of Sigmoid, Tanh", "'Swish'"],
     ),
     "activations of one direction": (
         ([gru_node(direction="bidirectional", activations=["Sigmoid", "Tanh"])], weights(2)),
         ValueError,
-        ["activations", "['Sigmoid', 'Tanh', 'Sigmoid', 'Tanh']"],
+        ["activations", "4 of Sigmoid, Tanh", "['Sigmoid', 'Tanh']"],
     ),
     "clip": (([gru_node(clip=3.0)], weights()), ValueError, ["clip", "3.0", "does not clip"]),
     "unheard of": (([gru_node(peephole=1)], weights()), ValueError, ["attributes", "'peephole'"]),

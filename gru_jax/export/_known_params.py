@@ -10,6 +10,9 @@ from gru_jax._cells.cell import Cell
 from gru_jax._cells.precision import carry_dtype
 from gru_jax._layers import check_nesting
 from gru_jax._scan_checks import check_cell
+from gru_jax.interop._cell_records import KINDS
+from gru_jax.interop._nesting import refuse_dicts
+from gru_jax.interop._stack_keys import kind_of
 
 Stack = tuple[tuple[Any, ...], ...]
 """params[layer][direction], leaves arrays of JAX or NumPy that are no tracers."""
@@ -22,6 +25,8 @@ def check_stack(cell: Any, params: Any) -> Stack:
       TypeError: naming what does not fit.
     """
     check_cell(cell)
+    if cell.name in KINDS:
+        refuse_dicts(kind_of(cell), params)
     check_nesting("params", params)
     return tuple(
         tuple(_known(f"params[{i}][{j}]", own) for j, own in enumerate(layer)) for i, layer in enumerate(params)

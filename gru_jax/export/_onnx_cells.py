@@ -7,8 +7,10 @@ import jax
 import numpy as np
 
 from gru_jax._cells.cell import Cell
-from gru_jax.interop._cell_records import describe
+from gru_jax._scan_checks import check_cell
+from gru_jax.interop._cell_records import options_of
 from gru_jax.interop._onnx import to_onnx
+from gru_jax.interop._onnx_activations import write_activations
 
 
 class Operator(NamedTuple):
@@ -17,13 +19,14 @@ class Operator(NamedTuple):
     Attributes:
       name: what ONNX calls it.
       states: what is appended to the name of a carry for each of its arrays, in the operator's order.
-      attributes: of the cell, beside the width and the direction.
-      tensors: W `(D, G H, I)`, R `(D, G H, H)` and B `(D, 2 G H)` of the cell and one layer's params, float32.
+      attributes: of the cell in so many directions, beside the width and the direction.
+      tensors: W `(D, G H, I)`, R `(D, G H, H)` and B `(D, 2 G H)` of the cell and one layer's params, float32; without
+        B where there are no biases.
     """
 
     name: str
     states: tuple[str, ...]
-    attributes: Callable[[Cell], dict[str, int]]
+    attributes: Callable[[Cell, int], dict[str, Any]]
     tensors: Callable[[Cell, Any], dict[str, np.ndarray]]
 
 
@@ -31,16 +34,17 @@ def operator_of(cell: Cell) -> Operator:
     """The operator that computes what this cell does.
 
     Raises:
-      ValueError: for a cell that ONNX has none for.
+      ValueError: for a cell that ONNX has none for, or an activation that its operators do not have.
     """
-    try:
-        describe(cell)
-        return OPERATORS[cell.name]
-    except (KeyError, ValueError):
+    check_cell(cell)
+    operator = OPERATORS.get(cell.name)
+    if operator is None or options_of(cell) is None:
         raise ValueError(
             f"cell: expected {', '.join(f'gru_jax.{name}()' for name in OPERATORS)}, which ONNX has operators for, got "
             f"{cell.name!r}; export as stablehlo, gru_jax.export.stablehlo(cell, params)."
-        ) from None
+        )
+    operator.attributes(cell, 1)
+    return operator
 
 
 def narrow_enough(stack: Any) -> Any:
@@ -76,14 +80,21 @@ def _reordered(order: Sequence[int]) -> Callable[[Cell, Any], dict[str, np.ndarr
     return tensors
 
 
+def _none(cell: Cell, directions: int) -> dict[str, Any]:
+    return {}
+
+
 OPERATORS = {
     "gru": Operator(
         name="GRU",
         states=("",),
-        attributes=lambda cell: {"linear_before_reset": int(cell.options.reset_after)},
+        attributes=lambda cell, directions: {
+            "linear_before_reset": int(cell.options.reset_after),
+            **write_activations(cell.options, directions),
+        },
         tensors=lambda cell, directions: to_onnx(cell, (directions,)),
     ),
     # i, f, g, o here and i, o, f, c there.
-    "lstm": Operator(name="LSTM", states=("_h", "_c"), attributes=lambda cell: {}, tensors=_reordered((0, 3, 1, 2))),
-    "rnn": Operator(name="RNN", states=("",), attributes=lambda cell: {}, tensors=_reordered((0,))),
+    "lstm": Operator(name="LSTM", states=("_h", "_c"), attributes=_none, tensors=_reordered((0, 3, 1, 2))),
+    "rnn": Operator(name="RNN", states=("",), attributes=_none, tensors=_reordered((0,))),
 }

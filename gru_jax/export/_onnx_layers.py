@@ -114,13 +114,14 @@ def _add_layer(
     count, features = len(directions), directions[0].w_h.shape[0]
     label = f"layer_{layer}"
     tensors = operator.tensors(cell, directions)
+    weights = [graph.initializer(tensors[name], f"{label}_{name}") if name in tensors else "" for name in "WRB"]
     ys, *final = graph.add_node(
         operator.name,
-        [xs, *(graph.initializer(tensors[name], f"{label}_{name}") for name in "WRB"), lengths, *start],
+        [xs, *weights, lengths, *start],
         [label, *(f"{label}_carry{state}" for state in operator.states)],
         hidden_size=features,
         direction="bidirectional" if count == 2 else "reverse" if reverse else "forward",
-        **operator.attributes(cell),
+        **operator.attributes(cell, count),
     )
     # From (T, D, B, H); a 0 in a new shape keeps the axis that is there.
     if count == 1:

@@ -34,6 +34,7 @@ def as_numpy(key: str, value: Any) -> np.ndarray:
 
 
 def _read(value: Any) -> np.ndarray:
+    value = unboxed(value)
     if isinstance(value, str | bytes | Mapping):
         raise TypeError("it holds no numbers")
     if hasattr(value, "detach") and hasattr(value, "cpu"):
@@ -67,11 +68,19 @@ def hold(array: np.ndarray) -> Any:
     return jnp.asarray(array)
 
 
+def unboxed(value: Any) -> Any:
+    """What a box of Flax's holds beside names of axes: `nn.Partitioned`, `nn.LogicallyPartitioned` and their like."""
+    while callable(getattr(value, "unbox", None)) and hasattr(value, "replace_boxed"):
+        # Not by `unbox`, which looks for a mesh.
+        value = value.value if hasattr(value, "value") else value.unbox()
+    return value
+
+
 def flatten(tree: Any, separator: str = "/") -> dict[str, Any]:
     """Nested mappings, or a module with its arrays as attributes, as one with keys such as `dense_i/kernel`.
 
-    Lists of mappings or modules count from 0: `cells/0/kernel`. Nothing that is None is in it, and of a module only
-    what looks like an array of floats.
+    Lists of mappings or modules count from 0: `cells/0/kernel`. Boxes are opened. Nothing that is None is in it, and of
+    a module only what looks like an array of floats.
 
     Raises:
       ValueError: for two arrays of one key.
@@ -81,17 +90,24 @@ def flatten(tree: Any, separator: str = "/") -> dict[str, Any]:
     return found
 
 
+def children(node: Any) -> dict[str, Any]:
+    """What is directly in a mapping or a module, by name; a list of trees by number."""
+    # Two underscores are how flax.nnx keeps its own accounts.
+    own = node if isinstance(node, Mapping) else {name: v for name, v in vars(node).items() if "__" not in name}
+    found: dict[str, Any] = {}
+    for name, value in own.items():
+        value = unboxed(value)
+        if isinstance(value, list | tuple) and any(map(_is_tree, value)):
+            value = {str(i): unboxed(item) for i, item in enumerate(value)}
+        found[str(name)] = value
+    return found
+
+
 def _walk(node: Any, path: str, separator: str, found: dict[str, Any], above: set[int], *, of_module: bool) -> None:
     if id(node) in above:
         return
-    items: Mapping[Any, Any] = node
-    if not isinstance(node, Mapping):
-        # Two underscores are how flax.nnx keeps its own accounts.
-        items = {name: value for name, value in vars(node).items() if "__" not in name}
-    for name, value in items.items():
-        key = f"{path}{separator}{name}" if path else str(name)
-        if isinstance(value, list | tuple) and any(map(_is_tree, value)):
-            value = dict(enumerate(value))
+    for name, value in children(node).items():
+        key = f"{path}{separator}{name}" if path else name
         if _is_tree(value):
             inside = of_module or not isinstance(value, Mapping)
             _walk(value, key, separator, found, above | {id(node)}, of_module=inside)

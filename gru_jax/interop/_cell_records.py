@@ -7,6 +7,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.conv_gru import ConvGRUOptions, conv_gru
 from gru_jax._cells.gru import GRUOptions, gru
@@ -15,6 +18,7 @@ from gru_jax._cells.lstm import lstm
 from gru_jax._cells.min_gru import MinGRUOptions, min_gru
 from gru_jax._cells.rnn import rnn
 from gru_jax._scan_checks import check_cell
+from gru_jax.interop._activations import from_text, to_text
 
 
 class Kind(NamedTuple):
@@ -53,7 +57,7 @@ def describe(cell: Any) -> dict[str, str]:
     """
     check_cell(cell)
     kind = KINDS.get(cell.name)
-    options = None if kind is None else _options_of(kind, cell)
+    options = options_of(cell)
     if kind is None or options is None:
         raise ValueError(
             f"cell: expected one of gru_jax's own cells, {', '.join(KINDS)}, as it was made, got {cell.name!r} with "
@@ -62,7 +66,9 @@ def describe(cell: Any) -> dict[str, str]:
         )
     return {
         "cell": cell.name,
-        **{f"{_OPTION}{name}": _to_text(value) for name, value in options.items()},
+        **{
+            f"{_OPTION}{name}": _to_text(name, value) for name, value in options.items() if not _is_default(name, value)
+        },
         "gate_order": f"{', '.join(kind.blocks)} along the last axis",
         "equations": "; ".join(kind.equations(**options)),
     }
@@ -78,13 +84,16 @@ def cell_of(record: Mapping[str, str]) -> Cell:
     if kind is None:
         raise ValueError(f"cell: expected one of {', '.join(KINDS)}, got {_short(record.get('cell'))}; update gru_jax.")
     expected = {f"{_OPTION}{name}" for name in kind.options} | {"cell", "gate_order", "equations"}
-    for name in sorted(expected ^ set(record)):
+    # Written where they are not the default, so that a file says nothing that an older gru_jax does not know.
+    may_lack = {f"{_OPTION}{name}" for name in DEFAULTS}
+    for name in sorted((expected ^ set(record)) - (expected & may_lack)):
         what = "expected it in the metadata, found it missing" if name in expected else "expected no such metadata"
         raise ValueError(
             f"{_short(name)}: {what} of the cell {record['cell']!r}; save the file again, or update gru_jax."
         )
     try:
-        cell = kind.make(**{name: _from_text(record[f"{_OPTION}{name}"]) for name in kind.options})
+        options = {name: f"{_OPTION}{name}" for name in kind.options}
+        cell = kind.make(**{name: _from_text(name, record[key]) for name, key in options.items() if key in record})
     except (TypeError, ValueError) as error:
         raise ValueError(f"{_OPTION}{error}") from None
     for name, text in describe(cell).items():
@@ -101,14 +110,18 @@ def blocks(cell: Cell) -> int:
     return len(KINDS[cell.name].blocks)
 
 
-def _options_of(kind: Kind, cell: Cell) -> dict[str, Any] | None:
-    """The options of the maker, if the maker with them gives all of this cell but its `init`."""
-    if type(cell.options) is not kind.options_type:
+def options_of(cell: Cell) -> dict[str, Any] | None:
+    """The options of the maker, if the maker with them gives all of this cell but its `init`; None for other cells."""
+    kind = KINDS.get(cell.name)
+    if kind is None or type(cell.options) is not kind.options_type:
         return None
     # conv_gru keeps those of its gates in a tuple of their own.
     named = cell.options._asdict() if kind.options else {}
     nested = named.pop("gru", None)
-    options = named if nested is None else nested._asdict() | named
+    every = named if nested is None else nested._asdict() | named
+    options = {name: value for name, value in every.items() if name in kind.options}
+    if any(not _is_default(name, value) for name, value in every.items() if name not in kind.options):
+        return None
     try:
         again = kind.make(**options)
     except (TypeError, ValueError):
@@ -116,13 +129,25 @@ def _options_of(kind: Kind, cell: Cell) -> dict[str, Any] | None:
     return options if cell.replace(init=again.init) == again else None
 
 
-def _to_text(value: Any) -> str:
+def _is_default(name: str, value: Any) -> bool:
+    """Whether it is an option that says nothing when it is left out."""
+    return name in DEFAULTS and value is DEFAULTS[name]
+
+
+def _to_text(name: str, value: Any) -> str:
+    if name in ("activation", "gate_activation"):
+        return to_text(name, value)
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if isinstance(value, str) else ", ".join(map(str, value))
 
 
-def _from_text(text: str) -> Any:
+def _from_text(name: str, text: str) -> Any:
+    if name in ("activation", "gate_activation"):
+        try:
+            return from_text(text)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
     if text in ("true", "false"):
         return text == "true"
     pair = re.fullmatch(r"(\d{1,9}), (\d{1,9})", text, re.ASCII)
@@ -138,16 +163,31 @@ _OPTION = "options."
 _UPDATE = {"keep": "h' = z ∘ {h} + (1 - z) ∘ n", "write": "h' = (1 - z) ∘ {h} + z ∘ n"}
 
 
-def _gated(x: str, h: str, reset_after: bool, update_gate: str, product: str = " ") -> list[str]:
-    """r, z, n and h'; x is what the input adds to each of them."""
-    gates = [f"σ({x} + b_i? + {h}{product}W_h? + b_h?)".replace("?", gate) for gate in "rz"]
-    state = f"r ∘ ({h}{product}W_hn + b_hn)" if reset_after else f"(r ∘ {h}){product}W_hn + b_hn"
-    candidate = f"tanh({x.replace('?', 'n')} + b_in + {state})"
+def _gated(
+    x: str,
+    h: str,
+    reset_after: bool,
+    update_gate: str,
+    product: str = " ",
+    use_bias: Any = True,
+    names: tuple[str, str] = ("tanh", "σ"),
+) -> list[str]:
+    """r, z, n and h'; x is what the input adds to each of them, `names` those of the activations."""
+    b_i, b_h = " + b_i?" if use_bias else "", " + b_h?" if use_bias is True else ""
+    gates = [f"{names[1]}({x}{b_i} + {h}{product}W_h?{b_h})".replace("?", gate) for gate in "rz"]
+    state = f"{h}{product}W_hn{b_h}" if reset_after else f"(r ∘ {h}){product}W_hn{b_h}"
+    if reset_after:
+        state = f"r ∘ ({state})"
+    candidate = f"{names[0]}({x}{b_i} + {state})".replace("?", "n")
     return [f"r = {gates[0]}", f"z = {gates[1]}", f"n = {candidate}", _UPDATE[update_gate].format(h=h)]
 
 
-def _gru(reset_after: bool, update_gate: str) -> list[str]:
-    return _gated("x W_i?", "h", reset_after, update_gate)
+def _gru(reset_after: bool, update_gate: str, use_bias: Any, activation: Any, gate_activation: Any) -> list[str]:
+    names = tuple(
+        plain if _is_default(name, function) else f"{to_text(name, function)}"
+        for name, function, plain in (("activation", activation, "tanh"), ("gate_activation", gate_activation, "σ"))
+    )
+    return _gated("x W_i?", "h", reset_after, update_gate, use_bias=use_bias, names=(names[0], names[1]))
 
 
 def _conv_gru(
@@ -186,8 +226,10 @@ def _rnn() -> list[str]:
 
 
 _GRU_OPTIONS = ("reset_after", "update_gate")
+# The options that a description leaves out where they are these.
+DEFAULTS: dict[str, Any] = {"use_bias": True, "activation": jnp.tanh, "gate_activation": jax.nn.sigmoid}
 KINDS = {
-    "gru": Kind(gru, GRUOptions, _GRU_OPTIONS, ("r", "z", "n"), _gru),
+    "gru": Kind(gru, GRUOptions, (*_GRU_OPTIONS, *DEFAULTS), ("r", "z", "n"), _gru),
     "lstm": Kind(lstm, type(None), (), ("i", "f", "g", "o"), _lstm),
     "rnn": Kind(rnn, type(None), (), ("h'",), _rnn),
     "min_gru": Kind(min_gru, MinGRUOptions, ("update_gate",), ("z", "n"), _min_gru),

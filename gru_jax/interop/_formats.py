@@ -18,7 +18,7 @@ class Layout(NamedTuple):
     Attributes:
       w_i: of the matrices beside the input.
       w_h: of the matrices beside the state.
-      b_i: of the biases beside the input; None: there are none, and they count as 0.
+      b_i: of the biases beside the input; None: there are none.
       b_h: of the biases beside the state, likewise, gate by gate.
     """
 
@@ -63,11 +63,13 @@ class Format:
     update_gate: Literal["keep", "write"]
     layouts: tuple[Layout, ...]
 
-    def options(self, reset_after: bool | None = None) -> GRUOptions:
-        """The equations; `reset_after` is needed where the format leaves it open."""
+    def options(self, layout: Layout, reset_after: bool | None = None) -> GRUOptions:
+        """The equations and the biases of a layout; `reset_after` is needed where the format leaves it open."""
         chosen = self.reset_after if reset_after is None else reset_after
         assert chosen is not None
-        return GRUOptions(chosen, self.update_gate)
+        return GRUOptions(
+            chosen, self.update_gate, use_bias=layout.b_i is not None and ("input" if layout.b_h is None else True)
+        )
 
 
 def _separate(*, candidate_bias: bool) -> Layout:
@@ -139,6 +141,7 @@ NNX = Format(
         Layout(*_nnx, (None, None, "{prefix}hn_bias")),
         _separate(candidate_bias=True),
         _separate(candidate_bias=False),
+        Layout(*_nnx[:2], None, None),
     ),
 )
 

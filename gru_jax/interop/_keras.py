@@ -7,16 +7,18 @@ import numpy as np
 
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_flag
+from gru_jax.interop._activations import of_keras, to_keras_name
 from gru_jax.interop._arrays import as_numpy
 from gru_jax.interop._formats import KERAS, KERAS_RESET_BEFORE
-from gru_jax.interop._stacks import Params, check_stack, read_stack, write_stack
+from gru_jax.interop._keras_layer import facts_of, is_layer
+from gru_jax.interop._stacks import Params, check_stack, has_bias, read_stack, write_stack
 
 _NAMES = ("kernel", "recurrent_kernel", "bias")
 _DIRECTIONS = ("forward/", "backward/")
 
 
 def from_keras(
-    weights: Sequence[Any],
+    weights: Any,
     *,
     reset_after: bool = True,
     bidirectional: bool = False,
@@ -31,13 +33,16 @@ def from_keras(
 
     Args:
       weights: what `layer.get_weights()` returns: kernel, recurrent_kernel and, unless `use_bias=False`, bias; with
-        `bidirectional` those of the forward layer and then those of the backward layer.
+        `bidirectional` those of the forward layer and then those of the backward layer. Or the layer, which says the
+        rest itself: `go_backwards`, `stateful`, dropout and another `merge_mode` than "concat" are refused by name.
       reset_after: as the layer was made; its bias is (2, 3H) with True, and (3H,) with False.
       bidirectional: whether the weights are those of a `Bidirectional` layer that concatenates.
-      activation, recurrent_activation: as the layer was made; gru_jax has "tanh" and "sigmoid".
+      activation, recurrent_activation: as the layer was made, by the names of Keras 3 for functions of each number
+        alone.
 
     Returns:
-      The cell, and params[0][direction] in the dtype of the weights; biases that are not there are 0.
+      The cell, and params[0][direction] in the dtype of the weights; None where there is no bias, and b_h None where
+      there is one of `(3H,)`.
 
     Raises:
       TypeError, ValueError: naming the array, what was expected and what came.
@@ -51,8 +56,17 @@ def from_keras(
 
     Source: keras.layers.GRU, documentation.
     """
-    _check_activation("activation", activation, "tanh")
-    _check_activation("recurrent_activation", recurrent_activation, "sigmoid")
+    if is_layer(weights):
+        stated = facts_of(weights)
+        told = {"reset_after": (reset_after, True), "bidirectional": (bidirectional, False)}
+        told |= {"activation": (activation, "tanh"), "recurrent_activation": (recurrent_activation, "sigmoid")}
+        for name, (value, default) in told.items():
+            if value not in (default, stated[name]):
+                raise ValueError(
+                    f"{name}: expected {stated[name]!r}, as the layer has it, got {value!r}; leave it out."
+                )
+        return from_keras(weights.get_weights(), **stated)
+    functions = of_keras("activation", activation), of_keras("recurrent_activation", recurrent_activation)
     reset_after = check_flag("reset_after", reset_after)
     directions = _DIRECTIONS if check_flag("bidirectional", bidirectional) else _DIRECTIONS[:1]
     if not isinstance(weights, Sequence) or isinstance(weights, str):
@@ -65,7 +79,9 @@ def from_keras(
         if bidirectional and len(weights) in (2, 3):
             way = "pass bidirectional=False"
         elif not bidirectional and len(weights) in (4, 6):
-            way = "pass bidirectional=True for a Bidirectional layer, and the weights of stacked layers one by one"
+            way = "pass the weights of stacked layers one by one"
+            if _fit(weights, reset_after=reset_after, bidirectional=True):
+                way = f"pass bidirectional=True for a Bidirectional layer, and {way.removeprefix('pass ')}"
         raise ValueError(
             f"weights: expected {2 * count} or {3 * count} arrays with bidirectional={bidirectional}, "
             f"got {len(weights)}; {way}."
@@ -83,20 +99,30 @@ def from_keras(
             raise ValueError(f"weights[{i}], {name}: expected shape (3H,), got {array.shape}; pass reset_after=True.")
     row = KERAS if reset_after else KERAS_RESET_BEFORE
     places = [[{"prefix": direction} for direction in directions]]
-    return read_stack(row, given, places, argument="weights", label="weights, {}", reset_after=reset_after)
+    return read_stack(
+        row,
+        given,
+        places,
+        argument="weights",
+        label="weights, {}",
+        reset_after=reset_after,
+        activations=functions,
+    )
 
 
-def to_keras(cell: Cell, params: Any, *, bias: bool = True) -> list[np.ndarray]:
+def to_keras(cell: Cell, params: Any, *, bias: bool | None = None) -> list[np.ndarray]:
     """The weights of the `keras.layers.GRU` that computes what this cell with these params does.
 
     The layer is `keras.layers.GRU(H, reset_after=cell.options.reset_after)`, in `keras.layers.Bidirectional` for two
-    directions. With `reset_after=False` both biases add up, and Keras keeps their sum. With `update_gate="write"` z is
+    directions, with the activations of the cell, which have to be among Keras's. With `reset_after=False` both biases
+    add up, and Keras keeps their sum. With `update_gate="write"` z is
     negated, as σ(-a) = 1 - σ(a).
 
     Args:
       cell: `gru_jax.gru(...)`.
       params: params[0][direction], or the `GRUParams` of one layer.
-      bias: False for a layer made with `use_bias=False`; all biases have to be 0.
+      bias: False for a layer made with `use_bias=False`; all biases have to be 0 or None. None: with biases where the
+        params have any; one that is None beside one that is not is written as 0.
 
     Returns:
       NumPy arrays, as `layer.set_weights` takes them.
@@ -108,7 +134,13 @@ def to_keras(cell: Cell, params: Any, *, bias: bool = True) -> list[np.ndarray]:
     reset_after = cell.options.reset_after
     row = KERAS if reset_after else KERAS_RESET_BEFORE
     directions = _DIRECTIONS[: len(stack[0])]
-    layout = row.layouts[0 if check_flag("bias", bias) else 1]
+    bias = has_bias(bias, stack)
+    for argument, function in (
+        ("activation", cell.options.activation),
+        ("recurrent_activation", cell.options.gate_activation),
+    ):
+        to_keras_name(argument, function)
+    layout = row.layouts[0 if bias else 1]
     found = write_stack(row, layout, cell, stack, [[{"prefix": direction} for direction in directions]])
     weights = []
     for direction in directions:
@@ -120,6 +152,15 @@ def to_keras(cell: Cell, params: Any, *, bias: bool = True) -> list[np.ndarray]:
     return weights
 
 
+def _fit(weights: Sequence[Any], **options: Any) -> bool:
+    """Whether advice works."""
+    try:
+        from_keras(weights, **options)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def _two_rows(i: int, name: str, bias: np.ndarray, given: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """The bias beside the input and the one beside the state."""
     if bias.ndim != 2 or bias.shape[0] != 2:
@@ -128,10 +169,3 @@ def _two_rows(i: int, name: str, bias: np.ndarray, given: dict[str, Any]) -> tup
             f"weights[{i}], {name}: expected shape (2, 3H) with reset_after=True, got {bias.shape}; {way}."
         )
     return bias[0], bias[1]
-
-
-def _check_activation(name: str, value: Any, expected: str) -> None:
-    if not isinstance(value, str) or value != expected:
-        raise ValueError(
-            f"{name}: expected {expected!r}, got {value!r}; gru_jax.gru has no other, so that no weights fit."
-        )

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from gru_jax._cells.gru import GRUOptions, GRUParams
+from gru_jax.interop._activations import shown
 from gru_jax.interop._arrays import hold
 from gru_jax.interop._formats import Format, Keys, Layout
 
@@ -19,6 +21,7 @@ def read_layer(
     """The params that the arrays under these keys stand for.
 
     `in_features`: I, or None for any. The arrays have one float dtype. `label`: a template of what messages call a key.
+    A bias that is not there is None; where some gates have one, those of the others are 0.
 
     Raises:
       ValueError: naming the key, the shape expected and the one found.
@@ -29,8 +32,11 @@ def read_layer(
     w_i = _gates(found, keys.w_i, "I", in_features, features)
     b_i, b_h = (_gates(found, names, None, None, features) for names in (keys.b_i, keys.b_h))
     zero = np.zeros(features, w_h["r"].dtype)
-    stack = lambda gates: hold(np.concatenate([gates.get(gate, zero) for gate in _OURS], axis=-1))  # noqa: E731
-    return GRUParams(stack(w_i), stack(w_h), stack(b_i), stack(b_h))
+
+    def stack(gates: dict[str, np.ndarray]) -> Any:
+        return hold(np.concatenate([gates.get(gate, zero) for gate in _OURS], axis=-1))
+
+    return GRUParams(stack(w_i), stack(w_h), stack(b_i) if b_i else None, stack(b_h) if b_h else None)
 
 
 def write_layer(row: Format, keys: Layout, options: GRUOptions, params: GRUParams, label: str) -> dict[str, np.ndarray]:
@@ -44,15 +50,31 @@ def write_layer(row: Format, keys: Layout, options: GRUOptions, params: GRUParam
             f"cell: {row.name} computes reset_after={row.reset_after}, this cell reset_after={options.reset_after}: "
             "no weights make the two equal; train with the other equations to convert."
         )
-    kept = {name: _split(np.asarray(leaf)) for name, leaf in params._asdict().items()}
+    none = np.zeros(3 * params.w_h.shape[0], params.w_h.dtype)
+    kept = {name: _split(none if leaf is None else np.asarray(leaf)) for name, leaf in params._asdict().items()}
     if options.update_gate != row.update_gate:
+        _check_turns(row, options)
         # σ(-a) = 1 - σ(a): what kept now writes. Negating changes no digit.
-        kept = {name: gates | {"z": -gates["z"]} for name, gates in kept.items()}
+        kept = {
+            name: gates if getattr(params, name) is None else gates | {"z": -gates["z"]} for name, gates in kept.items()
+        }
     kept["b_i"], kept["b_h"] = _fold(row, keys, options, kept["b_i"], kept["b_h"], label)
     found: dict[str, np.ndarray] = {}
     for names, gates in zip(keys, kept.values(), strict=True):
         found |= _store(row, names, gates)
     return found
+
+
+def _check_turns(row: Format, options: GRUOptions) -> None:
+    """Whether f(-a) = 1 - f(a) for the function of the gates, so that z can be turned around."""
+    f, a = options.gate_activation, np.linspace(-8, 8, 161, dtype=np.float32)
+    one = np.asarray(f(jnp.asarray(a)), np.float64) + np.asarray(f(jnp.asarray(-a)), np.float64)
+    if not np.allclose(one, 1, rtol=0, atol=1e-5):
+        raise ValueError(
+            f"cell: {row.name} computes update_gate={row.update_gate!r}, this cell {options.update_gate!r} with "
+            f"gate_activation={shown(f)}, for which f(-a) is not 1 - f(a): no weights make the two equal; train with "
+            "the other update_gate to convert."
+        )
 
 
 class _Found(NamedTuple):

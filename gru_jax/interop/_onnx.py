@@ -6,10 +6,10 @@ from typing import Any, Literal
 import numpy as np
 
 from gru_jax._cells.cell import Cell
-from gru_jax._cells.checks import check_flag
 from gru_jax.interop._arrays import as_numpy
 from gru_jax.interop._formats import ONNX
-from gru_jax.interop._stacks import Params, check_stack, read_stack, write_stack
+from gru_jax.interop._onnx_activations import read_activations, said, write_activations
+from gru_jax.interop._stacks import Params, check_stack, has_bias, read_stack, write_stack
 
 DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 
@@ -22,6 +22,8 @@ def from_onnx(
     direction: Literal["forward", "reverse", "bidirectional"] = "forward",
     linear_before_reset: int = 0,
     activations: Sequence[str] | None = None,
+    activation_alpha: Sequence[float] | None = None,
+    activation_beta: Sequence[float] | None = None,
     clip: float | None = None,
 ) -> tuple[Cell, Params]:
     """The cell and params of an ONNX `GRU` node.
@@ -32,14 +34,17 @@ def from_onnx(
     Args:
       W: `(D, 3H, I)`, the weights beside the input.
       R: `(D, 3H, H)`, the weights beside the state.
-      B: `(D, 6H)`, the biases beside the input and then those beside the state; None: zeros.
+      B: `(D, 6H)`, the biases beside the input and then those beside the state; None: there are none.
       direction: the node's attribute. With "reverse" run the one layer by `gru_jax.scan(..., reverse=True)`.
       linear_before_reset: the node's attribute: 1 resets after the product, 0, ONNX's default, before it.
-      activations: the node's attribute; gru_jax has Sigmoid for the gates and Tanh for the candidate, ONNX's default.
+      activations: the node's attribute, of the gates and of the candidate; None: Sigmoid and Tanh. All that ONNX's GRU
+        has become functions of JAX; two directions must have the same.
+      activation_alpha: the node's attribute; None, or too few: what the activations have by default.
+      activation_beta: likewise.
       clip: the node's attribute; gru_jax does not clip, so only None.
 
     Returns:
-      The cell, and params[0][direction] in the dtype of W.
+      The cell, and params[0][direction] in the dtype of W; both biases None without B.
 
     Raises:
       TypeError, ValueError: naming the tensor or attribute, what was expected and what came.
@@ -53,8 +58,9 @@ def from_onnx(
 
     Source: the ONNX operator GRU, versions 7 to 22.
     """
-    check_attributes(direction, linear_before_reset, activations, clip)
+    check_attributes(direction, linear_before_reset, clip)
     count = DIRECTIONS[direction]
+    functions = read_activations(activations, activation_alpha, activation_beta, count)
     tensors = {"W": as_numpy("W", W), "R": as_numpy("R", R)}
     if B is not None:
         tensors["B"] = as_numpy("B", B)
@@ -72,19 +78,23 @@ def from_onnx(
             half = tensors["B"].shape[1] // 2
             given |= {f"B[{d}, :3H]": tensors["B"][d, :half], f"B[{d}, 3H:]": tensors["B"][d, half:]}
     places = [[{"direction": d} for d in range(count)]]
-    return read_stack(ONNX, given, places, argument="tensors", reset_after=bool(linear_before_reset))
+    return read_stack(
+        ONNX, given, places, argument="tensors", reset_after=bool(linear_before_reset), activations=functions
+    )
 
 
-def to_onnx(cell: Cell, params: Any, *, bias: bool = True) -> dict[str, np.ndarray]:
+def to_onnx(cell: Cell, params: Any, *, bias: bool | None = None) -> dict[str, np.ndarray]:
     """The tensors of the ONNX `GRU` node that computes what this cell with these params does.
 
-    The node's attributes are `hidden_size=H`, `linear_before_reset=int(cell.options.reset_after)` and the direction.
-    With `update_gate="write"` z is negated, as σ(-a) = 1 - σ(a). `gru_jax.export` makes whole models.
+    The node's attributes are `hidden_size=H`, `linear_before_reset=int(cell.options.reset_after)`, the direction, and
+    the activations where they are not Sigmoid and Tanh: `gru_jax.export.onnx_model` writes them. With
+    `update_gate="write"` z is negated, as σ(-a) = 1 - σ(a); gates for which that is not so are refused.
+    `gru_jax.export` makes whole models.
 
     Args:
       cell: `gru_jax.gru(...)`.
       params: params[0][direction], or the `GRUParams` of one layer.
-      bias: False leaves B out; all biases have to be 0.
+      bias: False leaves B out; all biases have to be 0 or None. None: B is there where the params have a bias.
 
     Returns:
       {"W": (D, 3H, I), "R": (D, 3H, H), "B": (D, 6H)}, NumPy arrays.
@@ -93,8 +103,9 @@ def to_onnx(cell: Cell, params: Any, *, bias: bool = True) -> dict[str, np.ndarr
       TypeError, ValueError: for another cell, more layers or other shapes, naming them.
     """
     stack = check_stack("an ONNX GRU node", cell, params, layers=1)
-    count = len(stack[0])
-    layout = ONNX.layouts[0 if check_flag("bias", bias) else 1]
+    count, bias = len(stack[0]), has_bias(bias, stack)
+    write_activations(cell.options, count)
+    layout = ONNX.layouts[0 if bias else 1]
     found = write_stack(ONNX, layout, cell, stack, [[{"direction": d} for d in range(count)]])
     tensors = {name: np.stack([found[f"{name}[{d}]"] for d in range(count)]) for name in ("W", "R")}
     if bias:
@@ -103,7 +114,7 @@ def to_onnx(cell: Cell, params: Any, *, bias: bool = True) -> dict[str, np.ndarr
     return tensors
 
 
-def check_attributes(direction: Any, linear_before_reset: Any, activations: Any, clip: Any) -> None:
+def check_attributes(direction: Any, linear_before_reset: Any, clip: Any) -> None:
     """Whether a node with these attributes is a GRU that there is a cell for.
 
     Raises:
@@ -111,26 +122,9 @@ def check_attributes(direction: Any, linear_before_reset: Any, activations: Any,
     """
     if not isinstance(direction, str) or direction not in DIRECTIONS:
         raise ValueError(
-            f"direction: expected one of {', '.join(map(repr, DIRECTIONS))}, got {_shown(direction)}; pass the node's."
+            f"direction: expected one of {', '.join(map(repr, DIRECTIONS))}, got {said(direction)}; pass the node's."
         )
     if not np.isscalar(linear_before_reset) or linear_before_reset not in (0, 1):
-        raise ValueError(f"linear_before_reset: expected 0 or 1, got {_shown(linear_before_reset)}; pass the node's.")
-    wanted = ["Sigmoid", "Tanh"] * DIRECTIONS[direction]
-    # ONNX does not mind capitals here.
-    if activations is not None and [str(name).lower() for name in _names(activations)] != [n.lower() for n in wanted]:
-        raise ValueError(
-            f"activations: expected {wanted}, got {_shown(activations)}; gru_jax.gru has no others, so that no weights "
-            "fit."
-        )
+        raise ValueError(f"linear_before_reset: expected 0 or 1, got {said(linear_before_reset)}; pass the node's.")
     if clip is not None:
-        raise ValueError(f"clip: expected None, got {_shown(clip)}; gru_jax.gru does not clip, so that no weights fit.")
-
-
-def _names(activations: Any) -> Sequence[Any]:
-    return activations if isinstance(activations, list | tuple) else [activations]
-
-
-def _shown(value: Any) -> str:
-    """What came, cut where it is long: it may stand in a file."""
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}..."
+        raise ValueError(f"clip: expected None, got {said(clip)}; gru_jax.gru does not clip, so that no weights fit.")

@@ -5,6 +5,7 @@ from typing import Any
 
 from gru_jax.interop._listing import listed
 from gru_jax.interop._onnx import DIRECTIONS, check_attributes
+from gru_jax.interop._onnx_activations import read_activations
 from gru_jax.interop._onnx_constants import read_weights
 from gru_jax.interop._packages import need
 from gru_jax.interop._paths import blaming, check_path, foreign, read_beginning
@@ -22,7 +23,8 @@ def read_onnx(path: Any, node: str | None = None) -> dict[str, Any]:
 
     Returns:
       `{"W": (D, 3H, I), "R": (D, 3H, H), "B": (D, 6H) or None, "direction": str, "linear_before_reset": int}`, NumPy
-      arrays of the model's dtype, D 2 for "bidirectional" and 1 for "forward" and "reverse".
+      arrays of the model's dtype, D 2 for "bidirectional" and 1 for "forward" and "reverse"; and `activations`,
+      `activation_alpha` and `activation_beta` where the node names others than Sigmoid and Tanh.
 
     Raises:
       TypeError, ValueError: for a file that is no model or a damaged one, without such a node or with several, and for
@@ -132,20 +134,22 @@ def _read_attributes(node: Any) -> dict[str, Any]:
             )
     direction = _single(node, "direction", "STRING", b"forward").decode(errors="replace")
     reset_after = _single(node, "linear_before_reset", "INT", 0)
+    check_attributes(direction, reset_after, _single(node, "clip", "FLOAT", None))
     activations = _single(node, "activations", "STRINGS", None)
-    if activations is not None:
-        activations = [name.decode(errors="replace") for name in activations]
-    check_attributes(direction, reset_after, activations, _single(node, "clip", "FLOAT", None))
-    return {"direction": direction, "linear_before_reset": reset_after}
+    names = None if activations is None else [name.decode(errors="replace") for name in activations]
+    alpha, beta = (_single(node, f"activation_{letter}", "FLOATS", None) for letter in ("alpha", "beta"))
+    functions = read_activations(names, alpha, beta, DIRECTIONS[direction])
+    told = {"activations": names, "activation_alpha": alpha, "activation_beta": beta}
+    kept = {} if functions is None else {name: list(value) for name, value in told.items() if value is not None}
+    return {"direction": direction, "linear_before_reset": reset_after} | kept
 
 
-# Those of activations with parameters change nothing: Sigmoid and Tanh have none. `layout` and `output_sequence` are
-# about inputs and outputs.
+# `layout` and `output_sequence` are about inputs and outputs.
 _ATTRIBUTES = (
     *("direction", "hidden_size", "linear_before_reset", "activations", "activation_alpha", "activation_beta"),
     *("clip", "layout", "output_sequence"),
 )
-_FIELDS = {"INT": "i", "FLOAT": "f", "STRING": "s", "STRINGS": "strings"}
+_FIELDS = {"INT": "i", "FLOAT": "f", "FLOATS": "floats", "STRING": "s", "STRINGS": "strings"}
 
 
 def _single(node: Any, name: str, kind: str, default: Any) -> Any:

@@ -12,7 +12,7 @@ from gru_jax.interop._cell_records import cell_of, describe
 from gru_jax.interop._packages import need
 from gru_jax.interop._paths import blaming, check_path, foreign, read_beginning
 from gru_jax.interop._safetensors_writer import write_whole
-from gru_jax.interop._stack_keys import name_params, nest_params
+from gru_jax.interop._stack_keys import absent_keys, name_params, nest_params
 from gru_jax.interop._write_file import check_target
 
 FORMAT, VERSION = "gru_jax", "1"
@@ -29,10 +29,12 @@ def save_safetensors(path: Any, cell: Cell, params: Any) -> None:
       path: where to write, usually `*.safetensors`.
       cell: one of `gru`, `lstm`, `rnn`, `min_gru`, `conv_gru`, `gru_d`, with any options.
       params: `params[layer][direction]` of arrays of one dtype, float64, float32, float16 or bfloat16, or the params
-        of one layer alone. They are stored as `layers.0.forward.w_i`, `layers.0.backward.w_h` and so on.
+        of one layer alone. They are stored as `layers.0.forward.w_i`, `layers.0.backward.w_h` and so on; a bias that is
+        None is not, and the metadata say which.
 
     Raises:
-      TypeError, ValueError: for a cell of the user's own, or params that do not belong to the cell.
+      TypeError, ValueError: for a cell of the user's own, one with an activation that JAX has no name for, or params
+        that do not belong to the cell.
       OSError: as Python raises it, where the file cannot be written.
 
     Example:
@@ -55,6 +57,9 @@ def save_safetensors(path: Any, cell: Cell, params: Any) -> None:
         **record,
         "directions": ", ".join(map(str, directions)),
     }
+    absent = absent_keys(cell, directions, arrays)
+    if absent:
+        metadata["absent"] = ", ".join(absent)
     write_whole(target, metadata, arrays)
 
 
@@ -85,9 +90,10 @@ def load_safetensors(path: Any) -> tuple[Cell, tuple[tuple[Any, ...], ...]]:
         version = metadata.get("format_version")
         if version != VERSION:
             raise ValueError(f"format_version: expected {VERSION!r}, got {str(version)[:200]!r}; update gru_jax.")
-        own = ("format", "format_version", "directions")
+        own = ("format", "format_version", "directions", "absent")
         cell = cell_of({key: text for key, text in metadata.items() if key not in own})
-        return cell, nest_params(cell, _directions(metadata), arrays)
+        absent = metadata.get("absent", "")
+        return cell, nest_params(cell, _directions(metadata), arrays, absent=absent.split(", ") if absent else ())
 
 
 def write_safetensors(path: Any, arrays: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:

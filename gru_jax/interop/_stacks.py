@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 
 from gru_jax._cells.cell import Cell
-from gru_jax._cells.checks import check_params
+from gru_jax._cells.checks import check_flag, check_params
 from gru_jax._cells.gru import SHAPES, GRUOptions, GRUParams, gru
 from gru_jax._layers import check_nesting
+from gru_jax.interop._activations import shown
 from gru_jax.interop._arrays import as_numpy, one_dtype
 from gru_jax.interop._formats import Format, Layout
 from gru_jax.interop._layers import read_layer, write_layer
 from gru_jax.interop._listing import listed
+from gru_jax.interop._nesting import as_stack
 
 Place = Mapping[str, object]
 """What is filled into the templates of a layout for one layer and direction."""
@@ -27,11 +29,13 @@ def read_stack(
     argument: str,
     label: str = "{}",
     reset_after: bool | None = None,
+    activations: tuple[Any, Any] | None = None,
     remedy: str = "pass the weights of a GRU, all of them and nothing else",
 ) -> tuple[Cell, Params]:
     """The cell and params[layer][direction] of the arrays given; every key has to be one of a layout.
 
-    Messages call the whole `argument`, and one key what the template `label` makes of it.
+    Messages call the whole `argument`, and one key what the template `label` makes of it. `activations`: of the
+    candidate and of the gates; None: tanh and sigmoid.
 
     Raises:
       TypeError, ValueError: naming the key that is missing, too much, or of another shape or dtype.
@@ -50,8 +54,10 @@ def read_stack(
             directions.append(read)
         params.append(tuple(directions))
         in_features = sum(read.w_h.shape[0] for read in directions)
-    options = row.options(reset_after)
-    return gru(reset_after=options.reset_after, update_gate=options.update_gate), tuple(params)
+    options = row.options(layout, reset_after)
+    if activations is not None:
+        options = options._replace(activation=activations[0], gate_activation=activations[1])
+    return gru(**options._asdict()), tuple(params)
 
 
 def write_stack(
@@ -74,7 +80,7 @@ def check_stack(target: str, cell: Any, params: Any, *, layers: int | None = Non
     if not isinstance(cell, Cell) or not isinstance(cell.options, GRUOptions) or cell.name != "gru":
         name = repr(cell.name) if isinstance(cell, Cell) else type(cell).__name__
         raise TypeError(f"cell: expected gru_jax.gru(...), got {name}; gru_jax.interop converts GRUs.")
-    nested = ((params,),) if isinstance(params, GRUParams) else params
+    nested = as_stack(GRUParams, params)
     check_nesting("params", nested)
     stack = tuple(
         tuple(_as_numpy(f"params[{i}][{j}]", own) for j, own in enumerate(layer)) for i, layer in enumerate(nested)
@@ -85,6 +91,7 @@ def check_stack(target: str, cell: Any, params: Any, *, layers: int | None = Non
             for i, layer in enumerate(stack)
             for j, own in enumerate(layer)
             for name, leaf in own._asdict().items()
+            if leaf is not None
         }
     )
     below: int | None = None
@@ -109,13 +116,44 @@ def _as_numpy(label: str, params: Any) -> GRUParams:
             f"{label}: expected GRUParams, got {type(params).__name__}; "
             "pass what init_layers or a from_ function returned, or the GRUParams of one layer."
         )
-    leaves: dict[str, Any] = {name: as_numpy(f"{label}.{name}", leaf) for name, leaf in params._asdict().items()}
+    leaves: dict[str, Any] = {
+        name: None if leaf is None and name in ("b_i", "b_h") else as_numpy(f"{label}.{name}", leaf)
+        for name, leaf in params._asdict().items()
+    }
     return GRUParams(**leaves)
+
+
+def has_bias(bias: bool | None, params: Params) -> bool:
+    """Whether biases are to be written: as asked, or where the params have any.
+
+    Raises:
+      TypeError: where `bias` is neither a bool nor None.
+    """
+    if bias is not None:
+        return check_flag("bias", bias)
+    return any(leaf is not None for layer in params for own in layer for leaf in (own.b_i, own.b_h))
+
+
+def check_tanh_and_sigmoid(target: str, cell: Cell) -> None:
+    """Whether the cell has the activations that a format knows no others than.
+
+    Raises:
+      ValueError: naming the activation.
+    """
+    plain = GRUOptions(True, "keep")
+    for name in ("activation", "gate_activation"):
+        expected, found = (getattr(options, name) for options in (plain, cell.options))
+        if found is not expected:
+            raise ValueError(
+                f"cell: {target} computes {name}={shown(expected)} and no other, this cell {name}={shown(found)}; "
+                "no weights make the two equal."
+            )
 
 
 def _check_shapes(label: str, params: GRUParams, in_features: int | None) -> None:
     try:
-        check_params("gru", GRUParams, params, SHAPES, **({} if in_features is None else {"I": in_features}))
+        sizes = {} if in_features is None else {"I": in_features}
+        check_params("gru", GRUParams, params, SHAPES, optional=("b_i", "b_h"), **sizes)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{label}: {error}") from None
 

@@ -8,12 +8,19 @@ from typing import Any, Literal
 import numpy as np
 
 from gru_jax._cells.cell import Cell
-from gru_jax._cells.checks import check_flag
 from gru_jax.interop._formats import TORCH
 from gru_jax.interop._listing import listed
 from gru_jax.interop._paths import blaming, check_path
 from gru_jax.interop._safetensors import read_safetensors
-from gru_jax.interop._stacks import Params, check_stack, read_stack, write_stack
+from gru_jax.interop._stacks import (
+    Params,
+    check_stack,
+    check_tanh_and_sigmoid,
+    has_bias,
+    read_stack,
+    write_stack,
+)
+from gru_jax.interop._torch_wraps import places, unwrapped
 
 _KEY = re.compile(r"weight_hh(?:_l(\d{1,9})(_reverse)?)?")
 
@@ -22,7 +29,9 @@ def from_torch(state_dict: Mapping[str, Any] | str | os.PathLike[str], *, prefix
     """The cell and params of a `torch.nn.GRU` or `torch.nn.GRUCell`, with any layers and directions, biases or none.
 
     PyTorch stacks r, z, n, multiplies from the left, resets after the product, and keeps with z. Its outputs and final
-    states are those of `gru_jax.scan_layers`, 0 in the padding of a packed sequence.
+    states are those of `gru_jax.scan_layers`, 0 in the padding of a packed sequence. Weights under weight norm
+    (`weight_g` and `weight_v`, or `parametrizations`) and pruned ones are computed, g v / ‖v‖ and weight times mask;
+    others that are wrapped are refused, with how to unwrap them. Dropout between layers is no part of the weights.
 
     Args:
       state_dict: what `module.state_dict()` or `torch.load(path, weights_only=True)` returned, tensors or arrays; or
@@ -31,7 +40,8 @@ def from_torch(state_dict: Mapping[str, Any] | str | os.PathLike[str], *, prefix
         out. Keys that do not begin with it are passed over.
 
     Returns:
-      `gru_jax.gru()`, and params[layer][direction] in the dtype of the weights; biases that are not there are 0.
+      `gru_jax.gru()`, without biases `gru_jax.gru(use_bias=False)`, and params[layer][direction] in the dtype of the
+      weights, None where there is no bias.
 
     Raises:
       TypeError, ValueError, OSError: naming the key, what was expected there and what came.
@@ -57,17 +67,18 @@ def from_torch(state_dict: Mapping[str, Any] | str | os.PathLike[str], *, prefix
         )
     prefix = _checked_prefix(prefix)
     given = {str(key): value for key, value in state_dict.items() if str(key).startswith(prefix)}
+    given = unwrapped(given, prefix, map(str, state_dict))
     layers, suffixes, single = _found(given, prefix)
     if not layers:
         raise ValueError(_nothing_there(state_dict, prefix))
-    places = [
+    where = [
         [{"prefix": prefix, "place": "" if single else f"_l{layer}{suffix}"} for suffix in suffixes]
         for layer in range(layers)
     ]
     return read_stack(
         TORCH,
         given,
-        places,
+        where,
         argument="state_dict",
         label="state_dict[{!r}]",
         remedy="pass the keys of one GRU, all of them; prefix= picks them out of a larger state dict",
@@ -75,7 +86,7 @@ def from_torch(state_dict: Mapping[str, Any] | str | os.PathLike[str], *, prefix
 
 
 def to_torch(
-    cell: Cell, params: Any, *, prefix: str = "", bias: bool = True, module: Literal["GRU", "GRUCell"] = "GRU"
+    cell: Cell, params: Any, *, prefix: str = "", bias: bool | None = None, module: Literal["GRU", "GRUCell"] = "GRU"
 ) -> dict[str, np.ndarray]:
     """The state dict of the `torch.nn.GRU` (or `GRUCell`) that computes what this cell with these params does.
 
@@ -85,7 +96,8 @@ def to_torch(
       cell: `gru_jax.gru(...)` with `reset_after=True`.
       params: params[layer][direction], or the `GRUParams` of one layer.
       prefix: put before each key; the last dot may be left out.
-      bias: False for a module made with `bias=False`; all biases have to be 0.
+      bias: False for a module made with `bias=False`; all biases have to be 0 or None. None: with biases where the
+        params have any; one that is None beside one that is not is written as 0.
       module: which of PyTorch's two modules; "GRUCell" holds one layer in one direction.
 
     Returns:
@@ -99,15 +111,16 @@ def to_torch(
         raise ValueError(f'module: expected "GRU" or "GRUCell", got {module!r}; pass one of the two.')
     single, prefix = module == "GRUCell", _checked_prefix(prefix)
     stack = check_stack(f"torch.nn.{module}", cell, params, layers=1 if single else None, directions=1 if single else 2)
+    check_tanh_and_sigmoid(f"torch.nn.{module}", cell)
     _check_one_width(stack)
-    places = [
+    where = [
         [
             {"prefix": prefix, "place": "" if single else f"_l{layer}{suffix}"}
             for suffix in ("", "_reverse")[: len(stack[0])]
         ]
         for layer in range(len(stack))
     ]
-    return write_stack(TORCH, TORCH.layouts[0 if check_flag("bias", bias) else 1], cell, stack, places)
+    return write_stack(TORCH, TORCH.layouts[0 if has_bias(bias, stack) else 1], cell, stack, where)
 
 
 def _checked_prefix(prefix: Any) -> str:
@@ -127,12 +140,27 @@ def _found(given: Mapping[str, Any], prefix: str) -> tuple[int, tuple[str, ...],
 
 
 def _nothing_there(state_dict: Mapping[str, Any], prefix: str) -> str:
-    places = sorted({key[: match.start()] for key in map(str, state_dict) if (match := re.search(_KEY, key))})
     found = listed([str(key) for key in state_dict]) if state_dict else "none"
+    faults: dict[str, str] = {}
+    for place in places(map(str, state_dict))[:_MOST]:
+        if place != prefix:
+            try:
+                from_torch(state_dict, prefix=place)
+                faults[place] = ""
+            except (TypeError, ValueError) as error:
+                faults[place] = str(error)
+    working = [place for place, fault in faults.items() if not fault]
     way = "pass the state dict of a torch.nn.GRU"
-    if places:
-        way = f"pass prefix={' or '.join(map(repr, places[:4]))}"
+    if working:
+        way = f"pass prefix={' or '.join(map(repr, working[:4]))}"
+    elif faults:
+        place, fault = next(iter(faults.items()))
+        way = f"with prefix={place!r} {fault.removesuffix('.')}"
     return f"state_dict: expected keys such as {prefix + 'weight_hh_l0'!r}, found {found}; {way}."
+
+
+# Each try converts all of these weights.
+_MOST = 16
 
 
 def _check_one_width(stack: Params) -> None:

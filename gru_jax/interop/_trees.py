@@ -6,44 +6,55 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from gru_jax._cells.cell import Cell
-from gru_jax._cells.checks import check_flag
-from gru_jax.interop._arrays import flatten
 from gru_jax.interop._formats import EQUINOX, HAIKU, LINEN, NNX, Format, Layout
-from gru_jax.interop._stacks import Params, Place, check_stack, read_stack, write_stack
+from gru_jax.interop._prefixes import Prefix
+from gru_jax.interop._stacks import Params, Place, check_stack, check_tanh_and_sigmoid, has_bias, write_stack
+from gru_jax.interop._tree_reading import read_tree
 
-Prefix = str | Sequence[str | Sequence[str]]
-"""Where one layer is in a larger tree, "encoder/gru"; or of each layer, or of each layer and direction."""
-
-NNXLayout = Literal["dense", "dense_with_hidden_bias", "dense_with_hn_bias", "separate", "separate_without_hidden_bias"]
+NNXLayout = Literal[
+    "dense",
+    "dense_with_hidden_bias",
+    "dense_with_hn_bias",
+    "separate",
+    "separate_without_hidden_bias",
+    "dense_without_bias",
+]
 _NNX_LAYOUTS = get_args(NNXLayout)
 
 
-def from_linen(params: Mapping[str, Any], *, prefix: Prefix = "") -> tuple[Cell, Params]:
-    """The cell and params of a `flax.linen.GRUCell`.
+def from_linen(params: Mapping[str, Any], *, prefix: Prefix = "", cell: Cell | None = None) -> tuple[Cell, Params]:
+    """The cell and params of a `flax.linen.GRUCell`, or of a `gru_jax.linen.GRU` or `GRUCell`.
 
-    Its gates are six `Dense` layers; those of the state have no bias but for the candidate's. It resets after the
-    product and keeps with z. In the padding `flax.linen.RNN` computes on, where gru_jax gives 0.
+    Flax's gates are six `Dense` layers; those of the state have no bias but for the candidate's. It resets after the
+    product and keeps with z. In the padding `flax.linen.RNN` computes on, where gru_jax gives 0. The tree does not tell
+    of a `gate_fn` and an `activation_fn` of the cell: say them by `cell`.
 
     Args:
-      params: the cell's tree, `variables["params"]`, or one around it.
+      params: the cell's tree, `variables["params"]`, or one around it; boxes such as `nn.Partitioned` are opened.
       prefix: where the cell is in a larger tree, such as `"encoder/cell"`; not needed when nothing else is there. A
-        list of such gives one layer each, and a list of pairs one layer in two directions each.
+        list of such gives one layer each, and a list of pairs one layer in two directions each, as of Flax's
+        `Bidirectional`: `[["forward_rnn/cell", "backward_rnn/cell"]]`.
+      cell: for a tree of gru_jax's own, the cell that its module was made with; None: `gru_jax.gru()`. For a tree of
+        Flax's, `gru_jax.gru(activation=..., gate_activation=...)` where those are not tanh and sigmoid.
 
     Returns:
-      `gru_jax.gru()`, and params[layer][direction] in the dtype of the weights; biases that are not there are 0.
+      `gru_jax.gru()`, or the cell passed for a tree of our own, and params[layer][direction] in the dtype of the
+      weights.
 
     Raises:
       TypeError, ValueError: naming the key, what was expected there and what came.
 
     Source: flax.linen.GRUCell, documentation.
     """
-    return _read(LINEN, params, prefix)
+    return read_tree(LINEN, params, prefix, cell)
 
 
 def to_linen(cell: Cell, params: Any) -> dict[str, Any]:
     """The tree of the `flax.linen.GRUCell` that computes what this cell with these params does: nested, by its names.
 
-    r and z get the sum of both biases. With `update_gate="write"` z is negated, as σ(-a) = 1 - σ(a).
+    r and z get the sum of both biases; a bias that is None is written as 0. With `update_gate="write"` z is negated, as
+    σ(-a) = 1 - σ(a). Flax's cell is to have `gate_fn=cell.options.gate_activation` and
+    `activation_fn=cell.options.activation`: sigmoid and tanh unless the cell was made with others.
 
     Args:
       cell: `gru_jax.gru(...)` with `reset_after=True`.
@@ -64,39 +75,50 @@ def to_linen(cell: Cell, params: Any) -> dict[str, Any]:
     return _nest(_write(LINEN, LINEN.layouts[0], "flax.linen.GRUCell", cell, params))
 
 
-def from_nnx(params: Any, *, prefix: Prefix = "") -> tuple[Cell, Params]:
-    """The cell and params of a `flax.nnx.GRUCell`, in any of the layouts that such cells have.
+def from_nnx(params: Any, *, prefix: Prefix = "", cell: Cell | None = None) -> tuple[Cell, Params]:
+    """The cell and params of a `flax.nnx.GRUCell`, in any of the layouts, or of a `gru_jax.nnx.GRU` or `GRUCell`.
 
     Flax's own is two `Linear` layers, `dense_i` with a bias and `dense_h` without one, r, z, n side by side. Cells with
     a bias in `dense_h`, with an `hn_bias` of the candidate alone, and with six layers as in flax.linen (what
     `nnx.bridge` makes of that) are read, too. It resets after the product and keeps with z.
 
+    Of a module what it says beside its weights is read as well: `activation_fn` and `gate_fn` become the cell's. What
+    weights do not keep is refused by name: `carry_init`, a `dtype` or a `precision`, `reverse` of an `nnx.RNN` around
+    it, a `merge_fn` that does not concatenate. In the end the module is run for a step, so that a class of your own
+    that computes something else is refused, too. A state tells none of this: say activations by `cell`. Of a
+    `gru_jax.nnx.GRU` the cell and the weights are read; its dropout and backend are arguments of `scan_layers`.
+
     Args:
       params: `nnx.state(cell)`, `nnx.to_pure_dict` of that, or the module.
       prefix: as in `from_linen`.
+      cell: as in `from_linen`; a module says it itself.
 
     Returns:
-      `gru_jax.gru()`, and params[layer][direction] in the dtype of the weights; biases that are not there are 0.
+      `gru_jax.gru(...)` with the biases that there are, `use_bias="input"` for Flax's own, or the cell of a module of
+      ours; and params[layer][direction] in the dtype of the weights, None where there is no bias.
 
     Raises:
-      TypeError, ValueError: naming the key, what was expected there and what came.
+      TypeError, ValueError: naming the key or the attribute, what was expected there and what came.
 
     Source: flax.nnx.GRUCell, documentation.
     """
-    return _read(NNX, params, prefix)
+    return read_tree(NNX, params, prefix, cell)
 
 
 def to_nnx(cell: Cell, params: Any, *, layout: NNXLayout = "dense") -> dict[str, Any]:
     """The tree of the `flax.nnx.GRUCell` that computes what this cell with these params does, as `nnx.update` takes it.
 
-    r and z get the sum of both biases. With `update_gate="write"` z is negated, as σ(-a) = 1 - σ(a).
+    r and z get the sum of both biases; a bias that is None is written as 0. With `update_gate="write"` z is negated, as
+    σ(-a) = 1 - σ(a). Flax's cell is to have `gate_fn=cell.options.gate_activation` and
+    `activation_fn=cell.options.activation`: sigmoid and tanh unless the cell was made with others.
 
     Args:
       cell: `gru_jax.gru(...)` with `reset_after=True`.
       params: params[0][0], or params with that layer and direction only.
-      layout: "dense" for Flax's own, where the candidate's bias beside the state has to be 0; for cells that hold it,
-        "dense_with_hidden_bias" (`dense_h/bias`), "dense_with_hn_bias" or "separate" (flax.linen's six layers);
-        "separate_without_hidden_bias" for those without `hn/bias`.
+      layout: "dense" for Flax's own, where the candidate's bias beside the state has to be 0 or None; for cells that
+        hold it, "dense_with_hidden_bias" (`dense_h/bias`), "dense_with_hn_bias" or "separate" (flax.linen's six
+        layers); "separate_without_hidden_bias" for those without `hn/bias`, "dense_without_bias" for two layers
+        without any.
 
     Raises:
       TypeError, ValueError: for another cell, more layers or directions, or other shapes, naming them; when a bias
@@ -126,20 +148,22 @@ def from_haiku(params: Mapping[str, Any], *, prefix: Prefix = "") -> tuple[Cell,
         one layer each: those of `haiku.DeepRNN` are `["gru", "gru_1", ...]`, with the names before them.
 
     Returns:
-      `gru_jax.gru(reset_after=False, update_gate="write")`, and params[layer][direction] in the dtype of the weights.
+      `gru_jax.gru(reset_after=False, update_gate="write", use_bias="input")`, and params[layer][direction] in the dtype
+      of the weights, b_h None.
 
     Raises:
       TypeError, ValueError: naming the key, what was expected there and what came.
 
     Source: haiku.GRU, documentation; Chung et al. 2014.
     """
-    return _read(HAIKU, params, prefix)
+    return read_tree(HAIKU, params, prefix)
 
 
 def to_haiku(cell: Cell, params: Any, *, name: str | Sequence[str] = "gru") -> dict[str, dict[str, np.ndarray]]:
     """The parameters of the `haiku.GRU` that computes what this cell with these params does.
 
-    Both biases add up, and Haiku keeps their sum. With `update_gate="keep"` z is negated, as σ(-a) = 1 - σ(a).
+    Both biases add up, and Haiku keeps their sum; where there is none, 0. With `update_gate="keep"` z is negated, as
+    σ(-a) = 1 - σ(a).
 
     Args:
       cell: `gru_jax.gru(...)` with `reset_after=False`.
@@ -151,6 +175,7 @@ def to_haiku(cell: Cell, params: Any, *, name: str | Sequence[str] = "gru") -> d
     """
     names = [name] if isinstance(name, str) else list(name)
     stack = check_stack("haiku.GRU", cell, params, layers=len(names), directions=1)
+    check_tanh_and_sigmoid("haiku.GRU", cell)
     if len(stack) != len(names):
         raise ValueError(
             f"name: expected a name for each of {len(stack)} layers, got {len(names)}; pass a list of them."
@@ -168,21 +193,23 @@ def from_equinox(params: Any, *, prefix: Prefix = "") -> tuple[Cell, Params]:
 
     Args:
       params: the module, or a mapping of its arrays by name: weight_ih, weight_hh and, unless `use_bias=False`, bias
-        and bias_n; or a tree with such.
+        and bias_n; or a tree with such. A module is run for a step, so that a class of your own that computes something
+        else is refused.
       prefix: as in `from_linen`.
 
     Returns:
-      `gru_jax.gru()`, and params[layer][direction] in the dtype of the weights; biases that are not there are 0.
+      `gru_jax.gru()`, of a module without biases `gru_jax.gru(use_bias=False)`, and params[layer][direction] in the
+      dtype of the weights, None where there is no bias.
 
     Raises:
       TypeError, ValueError: naming the key, what was expected there and what came.
 
     Source: equinox.nn.GRUCell, documentation.
     """
-    return _read(EQUINOX, params, prefix)
+    return read_tree(EQUINOX, params, prefix)
 
 
-def to_equinox(cell: Cell, params: Any, *, bias: bool = True) -> dict[str, np.ndarray]:
+def to_equinox(cell: Cell, params: Any, *, bias: bool | None = None) -> dict[str, np.ndarray]:
     """The arrays of the `equinox.nn.GRUCell` that computes what this cell with these params does, by name.
 
     r and z get the sum of both biases. With `update_gate="write"` z is negated, as σ(-a) = 1 - σ(a).
@@ -190,7 +217,8 @@ def to_equinox(cell: Cell, params: Any, *, bias: bool = True) -> dict[str, np.nd
     Args:
       cell: `gru_jax.gru(...)` with `reset_after=True`.
       params: params[0][0], or params with that layer and direction only.
-      bias: False for a module made with `use_bias=False`; all biases have to be 0.
+      bias: False for a module made with `use_bias=False`; all biases have to be 0 or None. None: with biases where the
+        params have any.
 
     Raises:
       TypeError, ValueError: for another cell, more layers or directions, or other shapes, naming them.
@@ -198,77 +226,16 @@ def to_equinox(cell: Cell, params: Any, *, bias: bool = True) -> dict[str, np.nd
     Example, with `module = equinox.nn.GRUCell(I, H, key=key)` and `arrays = to_equinox(cell, params)`:
     `equinox.tree_at(lambda m: [getattr(m, name) for name in arrays], module, list(arrays.values()))`.
     """
-    layout = EQUINOX.layouts[0 if check_flag("bias", bias) else 1]
+    stack = check_stack("equinox.nn.GRUCell", cell, params, layers=1, directions=1)
+    check_tanh_and_sigmoid("equinox.nn.GRUCell", cell)
+    layout = EQUINOX.layouts[0 if has_bias(bias, stack) else 1]
     return _write(EQUINOX, layout, "equinox.nn.GRUCell", cell, params)
-
-
-def _read(row: Format, tree: Any, prefix: Prefix) -> tuple[Cell, Params]:
-    if isinstance(tree, str | bytes | Sequence) or (not isinstance(tree, Mapping) and not hasattr(tree, "__dict__")):
-        raise TypeError(
-            f"params: expected a tree of arrays by name, got {type(tree).__name__}; "
-            f"pass the parameters of a GRU of {row.name}."
-        )
-    flat = flatten(tree)
-    places = [[{"prefix": _with_slash(name)} for name in layer] for layer in _nested(prefix)]
-    if prefix == "":
-        places = [[{"prefix": _only_place(row, flat)}]]
-    starts = tuple(str(place["prefix"]) for layer in places for place in layer)
-    given = {key: value for key, value in flat.items() if key.startswith(starts)}
-    if not given:
-        raise ValueError(_nothing_there(row, flat, prefix))
-    remedy = "pass the parameters of one GRU; prefix= picks it out of a larger tree"
-    return read_stack(row, given, places, argument="params", label="params[{!r}]", remedy=remedy)
 
 
 def _write(row: Format, layout: Layout, target: str, cell: Cell, params: Any) -> dict[str, np.ndarray]:
     place: Place = {"prefix": ""}
     stack = check_stack(target, cell, params, layers=1, directions=1)
     return write_stack(row, layout, cell, stack, [[place]])
-
-
-def _nested(prefix: Any) -> list[list[str]]:
-    """The prefix of each layer and direction."""
-    layers = [prefix] if isinstance(prefix, str) else prefix
-    if not isinstance(layers, Sequence) or not layers:
-        raise TypeError(
-            f"prefix: expected a string, or a list of one for each layer, got {prefix!r}; pass one of these."
-        )
-    nested = [[layer] if isinstance(layer, str) else list(layer) for layer in layers]
-    for layer in nested:
-        if len(layer) not in (1, 2) or not all(isinstance(name, str) for name in layer):
-            raise TypeError(f"prefix: expected one string or two a layer, got {layer!r}; pass one for each direction.")
-    return nested
-
-
-def _with_slash(prefix: str) -> str:
-    return f"{prefix}/" if prefix and not prefix.endswith("/") else prefix
-
-
-def _places(row: Format, flat: Mapping[str, Any]) -> list[str]:
-    """Where in the tree there is a GRU, by the keys of its matrices beside the state."""
-    ends = set()
-    for layout in row.layouts:
-        w_h = layout.keys(prefix="").w_h
-        ends.add(str(w_h[-1] if isinstance(w_h, tuple) else w_h))
-    found = {key.removesuffix(end) for key in flat for end in ends if f"/{key}".endswith(f"/{end}")}
-    return sorted(found)
-
-
-def _only_place(row: Format, flat: Mapping[str, Any]) -> str:
-    """Where the tree's only GRU is, when all keys are there: around it trees differ."""
-    places = _places(row, flat)
-    if len(places) > 1 or (places and not all(key.startswith(places[0]) for key in flat)):
-        raise ValueError(
-            f"params: expected the parameters of one GRU and nothing else, got {len(flat)} arrays; "
-            f"pass prefix={' or '.join(repr(place.removesuffix('/')) for place in places[:4])}."
-        )
-    return places[0] if places else ""
-
-
-def _nothing_there(row: Format, flat: Mapping[str, Any], prefix: Prefix) -> str:
-    places = [repr(place.removesuffix("/")) for place in _places(row, flat)]
-    way = f"pass prefix={' or '.join(places[:4])}" if places else f"pass the parameters of a GRU of {row.name}"
-    return f"params: expected arrays under {prefix!r}, got none among {len(flat)}; {way}."
 
 
 def _nest(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
