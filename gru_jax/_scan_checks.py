@@ -16,6 +16,12 @@ def check_cell(cell: Any) -> None:
     """A `Cell`, not the function that makes one."""
     if not isinstance(cell, Cell):
         raise TypeError(f"cell: expected a gru_jax.Cell, got {cell!r}; call the maker: gru_jax.gru().")
+    for name in ("carry", "project", "step", "input_shape"):
+        if not callable(getattr(cell, name)):
+            raise TypeError(
+                f"cell: expected {name} of the cell {cell.name!r} to be a function, got {getattr(cell, name)!r}; "
+                "see gru_jax.Cell for what it takes and returns."
+            )
     try:
         hash(cell)
     except TypeError as error:

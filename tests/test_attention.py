@@ -115,7 +115,7 @@ def test_what_does_not_count_reaches_no_value_and_no_gradient(x64, kind, poison)
     @jax.jit
     def run(params, query, keys, values):
         context, weights = attention(params, query, keys, values, key_mask=mask)
-        return (context * jnp.cos(jnp.arange(V))).sum(), (context, weights)
+        return (context @ jnp.cos(jnp.arange(V))).sum(), (context, weights)
 
     gradients = jax.jit(jax.grad(run, argnums=(0, 1, 2, 3), has_aux=True))
     expected, (context, weights) = gradients(params, query, keys, values)

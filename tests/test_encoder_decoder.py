@@ -183,7 +183,7 @@ def test_a_beam_found_has_the_probability_that_teacher_forcing_gives_it():
         target = jnp.concatenate([jnp.full((1, B), end), found.tokens[:-1, k]])
         _, logits, weights = forced(cell, params, source, table[target], LENGTHS)
         log_probs = jnp.take_along_axis(jax.nn.log_softmax(logits), found.tokens[:, k, :, None], axis=-1)[..., 0]
-        read = np.arange(steps)[:, None] < found.lengths[k]
+        read = np.arange(steps)[:, None] < np.asarray(found.lengths[k])
         np.testing.assert_allclose(np.where(read, log_probs, 0).sum(axis=0), found.scores[k], atol=1e-5)
         expected = np.where(read[..., None], np.moveaxis(weights, 1, 2), 0)
         np.testing.assert_allclose(found.record[:, k], expected, atol=1e-6)

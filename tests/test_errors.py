@@ -35,7 +35,7 @@ MISTAKES = {
     "rank": (lambda: scan(np.zeros(I, np.float32)), ValueError, ["xs:", "(T, *B, 2)", "(2,)", "add the missing axes"]),
     "no array": (lambda: scan([[1.0, 2.0]]), TypeError, ["xs:", "array", "list", "jnp.asarray"]),
     "integers": (lambda: scan(XS.astype(int)), TypeError, ["xs:", "float", "int", "astype"]),
-    "complex": (lambda: scan(XS.astype(complex)), TypeError, ["xs:", "float", "complex", "astype"]),
+    "complex": (lambda: scan(XS.astype(complex)), TypeError, ["xs:", "float", "complex", ".imag]"]),
     "maker for cell": (
         lambda: scan(cell=gru_jax.gru),
         TypeError,

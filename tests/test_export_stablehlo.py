@@ -18,6 +18,7 @@ from tests.cases import CASES, Case, assert_close, loose
 SCANNED = [case for case in CASES if case.backend == "scan"]
 BY_NAME = {case.name: case for case in SCANNED}
 CELL = gru_jax.gru()
+HERE = [{"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())]
 
 
 def make_stack(case: Case, directions=1):
@@ -102,7 +103,7 @@ def test_what_is_written_down(name):
 def test_the_same_bytes_again_and_no_paths_of_this_machine(tmp_path):
     params = make_stack(BY_NAME["gru-after-keep"])
     for name in ("first", "second"):
-        exported = gru_jax.export.stablehlo(CELL, params, platforms=["cpu"])
+        exported = gru_jax.export.stablehlo(CELL, params, platforms=HERE)
         gru_jax.export.save_stablehlo(tmp_path / name, exported, gradients=True)
     written = (tmp_path / "first").read_bytes()
     assert written == (tmp_path / "second").read_bytes()
@@ -122,7 +123,7 @@ def test_options(options):
     case = BY_NAME["gru-before-write"]
     params, xs = make_stack(case), case.xs((6, 2), dtype=np.float32)
     given = {} if options.get("seq_lengths") is False else {"seq_lengths": np.array([6, 4], np.int32)}
-    exported = gru_jax.export.stablehlo(case.cell, params, platforms=["cpu"], **options)
+    exported = gru_jax.export.stablehlo(case.cell, params, platforms=HERE, **options)
     batch_major = not options.get("time_major", True)
     carry, ys = exported.call(xs.swapaxes(0, 1) if batch_major else xs, **given)
     expected = expect(case, params, xs, given.get("seq_lengths", [6, 6]), reverse=options.get("reverse", False))
@@ -132,7 +133,7 @@ def test_options(options):
 def test_float64_stays_float64(x64):
     case = BY_NAME["gru-after-keep"]
     params, xs = ((case.params(),),), case.xs((6, 2))
-    exported = gru_jax.export.stablehlo(case.cell, params, platforms=["cpu"])
+    exported = gru_jax.export.stablehlo(case.cell, params, platforms=HERE)
     carry, ys = exported.call(xs, seq_lengths=np.array([6, 4], np.int32))
     assert_close((carry, ys), expect(case, params, xs, [6, 4]), atol=1e-12)
 
@@ -147,7 +148,7 @@ def test_bfloat16_is_as_in_scan_layers():
     case = BY_NAME["gru-after-keep"]
     params = jax.tree.map(lambda leaf: np.asarray(jnp.asarray(leaf, jnp.bfloat16)), make_stack(case))
     xs = jnp.asarray(case.xs((6, 2), dtype=np.float32), jnp.bfloat16)
-    exported = gru_jax.export.stablehlo(case.cell, params, dtype=jnp.bfloat16, seq_lengths=False, platforms=["cpu"])
+    exported = gru_jax.export.stablehlo(case.cell, params, dtype=jnp.bfloat16, seq_lengths=False, platforms=HERE)
     carry, ys = exported.call(xs)
     expected = gru_jax.scan_layers(case.cell, jax.tree.map(jnp.asarray, params), xs)
     assert (ys.dtype, carry[0][0].dtype) == (jnp.bfloat16, jnp.float32)
@@ -233,7 +234,7 @@ np.savez("found.npz", ys=ys, c=carry[1][0]["c"], y=y, gradient=gradient)
 def saved(tmp_path_factory):
     """A small file and its artifact."""
     path = tmp_path_factory.mktemp("stablehlo") / "gru"
-    exported = gru_jax.export.stablehlo_step(CELL, make_stack(BY_NAME["gru-after-keep"]), platforms=["cpu"])
+    exported = gru_jax.export.stablehlo_step(CELL, make_stack(BY_NAME["gru-after-keep"]), platforms=HERE)
     gru_jax.export.save_stablehlo(path, exported)
     return path, exported
 

@@ -4,6 +4,7 @@ Compared with backend "scan", plain autodiff of the cell's step, which the laws 
 """
 
 import functools
+import os
 import pathlib
 import subprocess
 import sys
@@ -228,7 +229,8 @@ for kind in (AxisType.Auto, AxisType.Explicit):
                 assert np.max(np.abs(np.asarray(found) - np.asarray(e))) < 1e-5, (kind, name)
 """
     root = pathlib.Path(__file__).parent.parent
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=False)
+    cpu = os.environ | {"JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=False, env=cpu)
     assert done.returncode == 0, done.stderr
 
 

@@ -59,6 +59,16 @@ def test_half_precision_gradients(case, dtype):
         assert_close(a.astype(jnp.float32), b, atol=20 * float(jnp.finfo(dtype).eps) * largest)
 
 
+@pytest.mark.parametrize("case", KINDS, ids=str)
+def test_half_precision_gradients_over_many_steps(case):
+    """Hundreds of small terms, which a sum that is itself bfloat16 would lose."""
+    params = jax.tree.map(lambda leaf: 0.3 * jnp.asarray(leaf), case.params(dtype=np.float32))
+    xs = jnp.asarray(case.xs((512, 2), dtype=np.float32))
+    run = jax.jit(jax.grad(lambda p, x: jnp.mean(case.scan(p, x)[1].astype(jnp.float32) ** 2)))
+    for half, full in zip(run(params, xs.astype(jnp.bfloat16)), run(params, xs), strict=True):
+        assert_close(half, full, atol=0.015 * float(jnp.max(jnp.abs(full))))
+
+
 def test_float64_all_the_way(case, x64):
     final, ys = case.scan(case.params(), case.xs((T, B)))
     assert ys.dtype == jnp.float64

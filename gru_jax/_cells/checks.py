@@ -69,8 +69,8 @@ def check_float_array(name: str, value: Any) -> jax.Array:
     array = check_array(name, value)
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise TypeError(
-            f"{name}: expected a float array, got {array.dtype}; pass both parts side by side, "
-            "jnp.concatenate([x.real, x.imag], axis=-1), as twice as many features."
+            f"{name}: expected a float array, got {array.dtype}; pass its two parts as features side by side, "
+            "jnp.concatenate([a.real, a.imag], axis=-1), since .astype would drop the imaginary one."
         )
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(f"{name}: expected a float array, got {array.dtype}; cast it with .astype(jnp.float32).")
@@ -162,7 +162,7 @@ def check_inputs(cell: Any, name: str, x: Any, params: Any, *, axes: Sequence[st
 
     `axes` are letters, such as ("T", "*B"), of which "*B" stands for any number. Returns both as JAX arrays.
     """
-    shapes = cell.input_shape(params)
+    shapes = _input_shapes(cell, params)
     params = jax.tree.map(jnp.asarray, params)
     (first, x_first, widths), *others = input_leaves(cell, name, x, shapes)
     array = _check_features(first, check_float_array(first, x_first), widths, axes)
@@ -171,6 +171,18 @@ def check_inputs(cell: Any, name: str, x: Any, params: Any, *, axes: Sequence[st
     for array, path in zip(arrays, [first, *(path for path, *_ in others)], strict=True):
         _check_same_precision(path, array, params)
     return params, type(shapes)(*arrays) if hasattr(shapes, "_fields") else arrays[0]
+
+
+def _input_shapes(cell: Any, params: Any) -> Any:
+    """What the cell says of its input: one tuple of sizes, or a NamedTuple of such."""
+    shapes = cell.input_shape(params)
+    parts = tuple(shapes) if hasattr(shapes, "_fields") else (shapes,)
+    if not all(type(part) is tuple and part for part in parts):
+        raise TypeError(
+            f"input_shape: expected a tuple of sizes from the cell {cell.name!r}, or a NamedTuple of such, "
+            f"got {shapes!r}; return (in_features,), with None for a size that is free."
+        )
+    return shapes
 
 
 def input_leaves(cell: Any, name: str, x: Any, shapes: Any) -> list[tuple[str, Any, tuple[int | None, ...]]]:
