@@ -6,14 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gru_jax._attention import AdditiveAttentionParams, DotProductAttentionParams
 from gru_jax._attention_weights import BATCH_MAJOR, check_width
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_array, check_dtype, check_float_array
-from gru_jax._encoder_decoder_params import BridgeParams, EncoderDecoderParams
-from gru_jax._layers import DIRECTIONS
+from gru_jax._encoder_decoder_params import EncoderDecoderParams
+from gru_jax._param_names import as_dict, check_names, from_dict, layers_as_dict, stored_width
 from gru_jax._scan_checks import check_step_mask
-from gru_jax._stack import as_dict, as_params, check_names, params_type, stored_width
 
 
 def source_first(
@@ -56,31 +54,32 @@ def as_told(xs: Any, dtype: Any) -> jax.Array:
 def to_names(params: EncoderDecoderParams) -> dict[str, Any]:
     """Params as nested dicts, the names that both Flax modules give them."""
     return {
-        "encoder": _layers_to_names(params.encoder),
+        "encoder": layers_as_dict(params.encoder),
         "bridge": {
             f"layer_{layer}": {f"leaf_{leaf}": as_dict(dense) for leaf, dense in enumerate(leaves)}
             for layer, leaves in enumerate(params.bridge)
         },
-        "decoder": _layers_to_names(params.decoder),
+        "decoder": layers_as_dict(params.decoder),
         "attention": as_dict(params.attention),
         **{name: getattr(params, name) for name in ("w_c", "b_c", "w_o", "b_o")},
     }
 
 
-def check_layout(cell: Cell, tree: Mapping[str, Any], init: Callable[[int, int], EncoderDecoderParams]) -> None:
-    """Stored parameters are those that a module would make: `init(source_features, target_features)`.
+def from_names(cell: Cell, tree: Mapping[str, Any], init: Callable[[int, int], EncoderDecoderParams]) -> Any:
+    """Stored parameters, which are those that a module would make: `init(source_features, target_features)`.
 
     The widths of source and target are not among a module's attributes; they are taken from what is stored.
     """
     check_names("params", tree, EncoderDecoderParams._fields)
     width = tree["b_c"].shape[0]
     widths = [
-        stored_width(cell, tree[side].get("layer_0", {}).get("forward", {}), width) for side in ("encoder", "decoder")
+        stored_width(cell, tree[side].get("layer_0", {}).get("forward", {}), width, f"params['{side}/layer_0/forward']")
+        for side in ("encoder", "decoder")
     ]
-    wanted = jax.eval_shape(lambda: to_names(init(*widths)))
+    wanted = jax.eval_shape(lambda: init(*widths))
     shapes = [
         {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in leaves}
-        for leaves in map(jax.tree_util.tree_leaves_with_path, (wanted, tree))
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (to_names(wanted), tree))
     ]
     for path in dict.fromkeys([*shapes[0], *shapes[1]]):
         made, stored = (f"one of shape {part[path]}" if path in part else "none" for part in shapes)
@@ -89,38 +88,4 @@ def check_layout(cell: Cell, tree: Mapping[str, Any], init: Callable[[int, int],
                 f"params['{path}']: expected {made}, got {stored}; load parameters of a module with the same cell, "
                 "features, outputs, num_layers, bidirectional and attention."
             )
-
-
-def from_names(cell: Cell, tree: Mapping[str, Any]) -> EncoderDecoderParams:
-    """The params that `to_names` named."""
-    attention = AdditiveAttentionParams if "w_q" in tree["attention"] else DotProductAttentionParams
-    # The NamedTuple of a cell's params does not depend on its width.
-    width = tree["b_c"].shape[0]
-    kind = params_type(cell, width, width)
-    return EncoderDecoderParams(
-        encoder=_layers_from_names(kind, tree["encoder"]),
-        bridge=tuple(
-            tuple(BridgeParams(**layer[f"leaf_{leaf}"]) for leaf in range(len(layer)))
-            for layer in _in_order(tree["bridge"])
-        ),
-        decoder=_layers_from_names(kind, tree["decoder"]),
-        attention=as_params(attention, tree["attention"]),
-        **{name: tree[name] for name in ("w_c", "b_c", "w_o", "b_o")},
-    )
-
-
-def _layers_to_names(layers: Any) -> dict[str, Any]:
-    return {
-        f"layer_{layer}": {name: as_dict(p) for name, p in zip(DIRECTIONS, directions, strict=False)}
-        for layer, directions in enumerate(layers)
-    }
-
-
-def _layers_from_names(kind: Any, tree: Mapping[str, Any]) -> tuple[tuple[Any, ...], ...]:
-    return tuple(
-        tuple(as_params(kind, layer[name]) for name in DIRECTIONS if name in layer) for layer in _in_order(tree)
-    )
-
-
-def _in_order(tree: Mapping[str, Any]) -> list[Any]:
-    return [tree[f"layer_{layer}"] for layer in range(len(tree))]
+    return from_dict(to_names, jax.tree.structure(wanted), tree)

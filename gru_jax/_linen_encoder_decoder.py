@@ -8,14 +8,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gru_jax._attention_layout import as_told, check_layout, from_names, source_first, target_first, to_names
+from gru_jax._attention_layout import as_told, from_names, source_first, target_first, to_names
+from gru_jax._cells.boxes import kept_boxes
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_flag
 from gru_jax._cells.gru import gru
 from gru_jax._encoder_decoder import Encoded, decode, decode_step, encode
 from gru_jax._encoder_decoder_params import EncoderDecoderParams, init_encoder_decoder
 from gru_jax._layers import check_dropout
-from gru_jax._linen_attention import declare, params_key, width_of
+from gru_jax._linen_attention import width_of
+from gru_jax._linen_params import boxed, declare, params_key
+from gru_jax._param_names import from_dict
 
 
 class EncoderDecoder(nn.Module):
@@ -110,15 +113,15 @@ class EncoderDecoder(nn.Module):
         if not self.has_variable("params", "w_o"):
             raise ValueError("params: expected parameters, got none; initialise the module by a call, init(key, ...).")
         stored = nn.meta.unbox(self.variables["params"])
-        check_layout(self.cell, stored, functools.partial(self._init, jax.random.key(0)))
-        return from_names(self.cell, stored)
+        return from_names(self.cell, stored, functools.partial(self._init, jax.random.key(0)))
 
     @nn.compact
     def _params(self, source_features: int, target_features: int) -> EncoderDecoderParams:
         if self.has_variable("params", "w_o"):
             return self.params
-        made = self._init(params_key(self), source_features, target_features)
-        return from_names(self.cell, declare(self, to_names(made)))
+        with kept_boxes() as boxes:
+            made = self._init(params_key(self), source_features, target_features)
+        return from_dict(to_names, jax.tree.structure(made), declare(self, to_names(boxed(made, boxes))))
 
     @nn.nowrap
     def _init(self, key: jax.Array, source_features: int, target_features: int) -> EncoderDecoderParams:
