@@ -1,15 +1,17 @@
 """What a recurrent cell is: a hashable record of pure functions."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 
-from gru_jax._cells.checks import check_call
+from gru_jax._cells.carry_checks import check_call
+from gru_jax._cells.checks import leading_shape
 from gru_jax._cells.precision import compute_params, input_dtype
+from gru_jax._cells.select import select
+from gru_jax._cells.steps import run_step
 
 
 def _any_width(params: Any) -> tuple[int | None, ...]:
@@ -17,20 +19,34 @@ def _any_width(params: Any) -> tuple[int | None, ...]:
     return (None,)
 
 
-@functools.cache
-def bound(function: Callable[..., Any], options: Any) -> Callable[..., Any]:
-    """`function` with its first argument given: the same object every time, so that equal cells share programs."""
-    return functools.partial(function, options)
+@dataclasses.dataclass(frozen=True, repr=False)
+class Bound:
+    """`function` with its first argument given.
+
+    Two of the same function and options are equal, where two `functools.partial` are not: so equal cells share their
+    compiled programs, one that was pickled included.
+    """
+
+    function: Callable[..., Any]
+    options: Any
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Call the function."""
+        return self.function(self.options, *arguments, **named)
+
+    def __repr__(self) -> str:
+        return f"{getattr(self.function, '__name__', self.function)} with {self.options!r}"
 
 
 # Not a NamedTuple: jax.jit and jax.checkpoint keep weak references to what they are given, and a tuple takes none.
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Cell:
     """A recurrent cell: pure functions over params, and nothing else.
 
     `gru`, `lstm`, `rnn`, `min_gru`, `conv_gru` and `gru_d` make cells; a record of your own functions is a cell too.
-    Two cells made with the same options, initialisers included, are the same object, so a cell can be a static argument
-    of `jax.jit`.
+    Two cells made with the same options, initialisers included, are equal, so a cell can be a static argument of
+    `jax.jit`. It pickles where the functions that it was made with do: what is defined inside a function, such as a
+    lambda or what `jax.nn.initializers.he_normal()` returns, does not.
 
     Attributes:
       name: what the cell is called in tables and messages.
@@ -67,13 +83,17 @@ class Cell:
     input_shape: Callable[[Any], Any] = _any_width
     options: Any = None
 
-    def __call__(self, params: Any, carry: Any, x: Any) -> tuple[Any, jax.Array]:
+    def __call__(
+        self, params: Any, carry: Any, x: Any, *, reset: jax.Array | None = None, reset_carry: Any = None
+    ) -> tuple[Any, jax.Array]:
         """Take one step.
 
         Args:
           params: what `init` returned.
-          carry: the state, leaves `(*B, H)`, float32 (float64 for float64 params).
+          carry: the state, leaves `(*B, H)` or anything that broadcasts to it, float32 (float64 for float64 params).
           x: one input, `(*B, I)` or what else the cell reads, any float dtype; float64 only with float64 params.
+          reset: bool `(*B,)`, True = a new sequence starts with this x: the state is replaced before the step.
+          reset_carry: what a reset restores, like the carry; None: the zero carry.
 
         Returns:
           The new carry, and y `(*B, H)` in x's dtype.
@@ -81,10 +101,20 @@ class Cell:
         Raises:
           TypeError, ValueError: naming the argument that does not fit.
         """
-        params, carry, x = check_call(self, params, carry, x)
+        params, carry, x, reset, reset_carry = check_call(self, params, carry, x, reset, reset_carry)
+        if reset is not None:
+            carry = select(reset, reset_carry, carry)
+        batch = leading_shape(self, params, x)
         params = compute_params(params, input_dtype(x))
-        carry, y = self.step(params, carry, self.project(params, x))
+        carry, y = run_step(self, params, carry, self.project(params, x), batch)
         return carry, jnp.astype(y, input_dtype(x))
+
+    def __repr__(self) -> str:
+        """The name and the options, without the addresses of functions."""
+        if not hasattr(self.options, "_asdict"):
+            return f"{self.name}({'' if self.options is None else repr(self.options)})"
+        shown = (f"{name}={getattr(value, '__name__', repr(value))}" for name, value in self.options._asdict().items())
+        return f"{self.name}({', '.join(shown)})"
 
     def replace(self, **fields: Any) -> Self:
         """The same cell with some of its fields replaced."""
