@@ -162,7 +162,7 @@ class GRU(nn.Module):
         """Tell of a dropout that does nothing."""
         super().__post_init__()
         layers = len(self.features) if isinstance(self.features, tuple | list) else self.num_layers
-        warn_of_idle_dropout(self.dropout_rate, layers, stacklevel=3)
+        warn_of_idle_dropout(self.dropout_rate, layers)
 
     @nn.compact
     def _params(self, name: str, xs: Any) -> tuple[tuple[Any, ...], ...]:

@@ -71,4 +71,8 @@ def _as_variables(tree: Any) -> Any:
     """Nested dicts of arrays, some of them in boxes, as NNX keeps them."""
     if isinstance(tree, Mapping):
         return nnx.Dict({name: _as_variables(value) for name, value in tree.items()})
-    return to_nnx_var("params", tree) if isinstance(tree, AxisMetadata) else nnx.Param(tree)
+    if not isinstance(tree, AxisMetadata):
+        return nnx.Param(tree)
+    # In linen names of axes say where an array may go, and do not send it there when it is made.
+    with nnx.use_eager_sharding(False):
+        return to_nnx_var("params", tree)

@@ -98,6 +98,10 @@ def _leaves(params: Any) -> list[Any]:
     return jax.tree_util.tree_leaves_with_path(params, is_leaf=is_box)
 
 
+def _keys(path: Any) -> str:
+    return "".join(f"[{jax.tree_util.keystr((key,), simple=True)!r}]" for key in path)
+
+
 def _path(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".")
 
@@ -115,7 +119,7 @@ def check_shapes(name: str, found: Any, wanted: Any) -> None:
     for (path, want), have in zip(jax.tree_util.tree_leaves_with_path(wanted), jax.tree.leaves(found), strict=True):
         if have.shape != want.shape:
             raise ValueError(
-                f"{name}['{_path(path)}']: expected shape {want.shape}, that of the features of this module, "
+                f"{name}{_keys(path)}: expected shape {want.shape}, that of the features of this module, "
                 f"got {have.shape}; load parameters of a module with the same features."
             )
 
@@ -150,8 +154,18 @@ def stored_width(cell: Cell, leaves: Any, features: int, name: str = "params") -
     """The input width that stored params of one layer were made for."""
     # Their structure does not depend on the width, which is what is asked for; some cells want it to divide features.
     structure = jax.tree.structure(made_params(cell, features, features))
-    width = first_shape(cell.input_shape(from_dict(as_dict, structure, leaves, name)))[-1]
-    return features if width is None else width
+    params = from_dict(as_dict, structure, leaves, name)
+    width = first_shape(cell.input_shape(params))[-1]
+    return width or _matching_width(cell, params, features)
+
+
+def _matching_width(cell: Cell, params: Any, features: int) -> int:
+    """The one for which the cell's `init` makes such params, where the cell does not say."""
+    shapes = [leaf.shape for leaf in jax.tree.leaves(params)]
+    for width in sorted({size for shape in shapes for size in shape}):
+        if shapes == [leaf.shape for leaf in jax.tree.leaves(made_params(cell, width, features))]:
+            return width
+    return features
 
 
 def direction_names(bidirectional: bool) -> tuple[str, ...]:

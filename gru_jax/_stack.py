@@ -5,6 +5,7 @@ Batch-major in, time-major through `scan_layers`, batch-major out.
 
 import contextlib
 import functools
+import inspect
 import itertools
 import warnings
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from gru_jax._cells.carry_checks import carry_shapes, check_carry
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import (
     check_array,
@@ -20,13 +23,12 @@ from gru_jax._cells.checks import (
     check_flag,
     check_inputs,
     check_positive,
-    first_shape,
     input_leaves,
     leading_shape,
 )
 from gru_jax._cells.precision import carry_dtype
 from gru_jax._layers import check_dropout, check_nesting, check_states, scan_layers, step_layers
-from gru_jax._param_names import input_shape
+from gru_jax._param_names import as_dict, input_shape, stored_width
 from gru_jax._scan_checks import check_cell, check_lengths, check_precision, check_step_mask, with_precision
 
 
@@ -66,15 +68,23 @@ def width_of(cell: Cell, name: str, xs: Any, features: int) -> int:
     return (check_array(name, first).shape or (1,))[-1]
 
 
-def warn_of_idle_dropout(rate: Any, layers: int, stacklevel: int = 2) -> None:
+def warn_of_idle_dropout(rate: Any, layers: int) -> None:
     """A rate that does nothing, as there is nothing between layers; what is no rate is refused elsewhere."""
     if layers == 1 and isinstance(rate, int | float) and 0 < rate < 1:
         warnings.warn(
             f"dropout_rate: expected num_layers of 2 or more, since dropout acts between layers, got num_layers=1 with "
             f"dropout_rate={rate}; nothing is dropped: pass more layers, or put Flax's own Dropout after the module.",
             UserWarning,
-            stacklevel=stacklevel + 1,
+            stacklevel=_callers_level(),
         )
+
+
+def _callers_level() -> int:
+    """How far above the caller of this the first frame is that belongs neither to Flax nor to us."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("flax", "gru_jax"):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def run_stack(
@@ -127,7 +137,10 @@ def run_stack(
             # Out here, where lengths have values and where what is no array has a name.
             seq_lengths = check_lengths(seq_lengths, steps, batch)
             check_states(cell, params, "initial_carry", initial_carry, batch)
-            check_states(cell, params, "reset_carry", reset_carry, batch, broadcast=True)
+            if time_major:
+                check_states(cell, params, "reset_carry", reset_carry, batch, steps=steps)
+            else:
+                _check_restored(cell, params, reset_carry, batch, steps)
             mask, resets = (_check_mask(n, m, lead, time_major) for n, m in (("mask", mask), ("resets", resets)))
         return _run(plan, params, xs, initial_carry, seq_lengths, mask, resets, reset_carry, dropout_key)
 
@@ -152,7 +165,11 @@ def stack_widths(cell: Cell, params: Any) -> Widths:
         )
     shapes = cell.input_shape(params[0][0])
     dtype = jax.tree.leaves(params)[0].dtype
-    every = shapes if hasattr(shapes, "_fields") else (shapes,)
+    (*_, wide), *others = every = shapes if hasattr(shapes, "_fields") else (shapes,)
+    if wide is None:
+        state = jax.tree.leaves(carry_shapes(cell, (), params[0][0]))[0]
+        wide = stored_width(cell, as_dict(params[0][0]), state.shape[-1])
+        every = ((*every[0][:-1], wide), *others)
     arrays = [jax.ShapeDtypeStruct((1, *(1 if size is None else size for size in axes)), dtype) for axes in every]
     xs = type(shapes)(*arrays) if hasattr(shapes, "_fields") else arrays[0]
     jax.eval_shape(lambda params, xs: scan_layers(cell, params, xs), params, xs)
@@ -160,7 +177,7 @@ def stack_widths(cell: Cell, params: Any) -> Widths:
     for layer in params:
         _, xs = jax.eval_shape(lambda layer, xs: scan_layers(cell, (layer,), xs), layer, xs)
         features.append(xs.shape[-1] // len(layer))
-    return Widths(first_shape(shapes)[-1], tuple(features), directions[0] == 2, dtype)
+    return Widths(wide, tuple(features), directions[0] == 2, dtype)
 
 
 def step_stack(
@@ -191,6 +208,13 @@ def _run(
     check_inputs(cell, "xs", xs, params[0][0], axes=axes)
     axis = 0 if plan.time_major else len(leading_shape(cell, params[0][0], xs)) - 1
     xs, mask, resets = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, axis, 0), (xs, mask, resets))
+    if axis and reset_carry is not None:
+        of_a_row = _of_each(lambda p: carry_shapes(cell, (), p), params)
+        reset_carry = jax.tree.map(
+            lambda leaf, row: jnp.moveaxis(leaf, axis, 0) if leaf.ndim - row.ndim > axis else leaf,
+            tuple(tuple(layer) for layer in reset_carry),
+            of_a_row,
+        )
     carry, ys = scan_layers(
         cell,
         params,
@@ -219,6 +243,35 @@ def _reading(lead: Sequence[int], time_major: bool) -> Iterator[None]:
             f"{error} xs has one axis before its features, which is read as time, {lead[0]} steps of one row without a "
             f"batch axis; for a batch of single steps pass xs[{'None' if time_major else ':, None'}], or call step."
         ) from None
+
+
+def _of_each(function: Any, params: Any) -> tuple[tuple[Any, ...], ...]:
+    return tuple(tuple(function(p) for p in directions) for directions in params)
+
+
+def _check_restored(cell: Cell, params: Any, states: Any, batch: Sequence[int], steps: int) -> None:
+    """What resets restore, batch-major: as any carry, or with an axis of time after the batch."""
+    if states is None:
+        return
+    check_nesting("reset_carry", states, like=params)
+    for layer, row in enumerate(states):
+        for direction, state in enumerate(row):
+            p, name = params[layer][direction], f"reset_carry[{layer}][{direction}]"
+            of_a_row = jax.tree.leaves(carry_shapes(cell, (), p))
+            leaves = jax.tree.leaves(state)
+            if len(leaves) != len(of_a_row) or not any(
+                np.ndim(leaf) > len(batch) + one.ndim for leaf, one in zip(leaves, of_a_row, strict=True)
+            ):
+                check_carry(cell, name, state, p, batch)
+                continue
+            for leaf, one in zip(leaves, of_a_row, strict=True):
+                shape, plain = (*batch, steps, *one.shape), (*batch, *one.shape)
+                found = check_array(name, leaf).shape
+                if len(found) == len(shape) and any(a not in (1, b) for a, b in zip(found, shape, strict=True)):
+                    raise ValueError(
+                        f"{name}: expected shape {shape}, (*B, T, H) with one for each step, or {plain}, "
+                        f"got {found}; for time-major arrays pass time_major=True."
+                    )
 
 
 def _check_mask(name: str, value: Any, shape: tuple[int, ...], time_major: bool) -> jax.Array | None:
