@@ -67,17 +67,14 @@ def check_reset(name: str, reset: Any, batch: tuple[int, ...]) -> jax.Array:
 
 
 def check_call(cell: Any, params: Any, carry: Any, x: Any, reset: Any, reset_carry: Any) -> tuple[Any, ...]:
-    """Check the arguments of one step; returns them as JAX arrays, the two carries with the whole batch."""
+    """Check the arguments of one step; returns them as JAX arrays."""
     params, x = check_inputs(cell, "x", x, params, axes=("*B",))
     batch = leading_shape(cell, params, x)
-    shapes = carry_shapes(cell, batch, params)
-    carry = broadcast_carry(check_carry(cell, "carry", carry, params, batch), shapes)
+    carry = check_carry(cell, "carry", carry, params, batch)
     if reset is not None:
         reset = check_reset("reset", reset, batch)
     if reset_carry is not None:
-        reset_carry = broadcast_carry(check_carry(cell, "reset_carry", reset_carry, params, batch), shapes)
-    elif reset is not None:
-        reset_carry = cell.carry(params, batch_shape=batch)
+        reset_carry = check_carry(cell, "reset_carry", reset_carry, params, batch)
     return params, carry, x, reset, reset_carry
 
 

@@ -1,13 +1,14 @@
 """What a recurrent cell is: a hashable record of pure functions."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 
-from gru_jax._cells.carry_checks import check_call
+from gru_jax._cells.carry_checks import broadcast_carry, check_call
 from gru_jax._cells.checks import leading_shape
 from gru_jax._cells.precision import compute_params, input_dtype
 from gru_jax._cells.select import select
@@ -101,20 +102,13 @@ class Cell:
         Raises:
           TypeError, ValueError: naming the argument that does not fit.
         """
-        params, carry, x, reset, reset_carry = check_call(self, params, carry, x, reset, reset_carry)
-        if reset is not None:
-            carry = select(reset, reset_carry, carry)
-        batch = leading_shape(self, params, x)
-        params = compute_params(params, input_dtype(x))
-        carry, y = run_step(self, params, carry, self.project(params, x), batch)
-        return carry, jnp.astype(y, input_dtype(x))
+        # How params begin is not part of what is compiled.
+        return _call(self.replace(init=None), *check_call(self, params, carry, x, reset, reset_carry))
 
     def __repr__(self) -> str:
         """The name and the options, without the addresses of functions."""
-        if not hasattr(self.options, "_asdict"):
-            return f"{self.name}({'' if self.options is None else repr(self.options)})"
-        shown = (f"{name}={getattr(value, '__name__', repr(value))}" for name, value in self.options._asdict().items())
-        return f"{self.name}({', '.join(shown)})"
+        options = {} if self.options is None else self.options
+        return f"{self.name}{_words(options) if hasattr(options, '_asdict') else f'({options!r})' if options else '()'}"
 
     def replace(self, **fields: Any) -> Self:
         """The same cell with some of its fields replaced."""
@@ -131,3 +125,23 @@ class Cell:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Itself."""
         return self
+
+
+# One program, so that a loop that is not compiled itself has one call a step.
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _call(cell: Cell, params: Any, carry: Any, x: Any, reset: Any, reset_carry: Any) -> tuple[Any, jax.Array]:
+    batch = leading_shape(cell, params, x)
+    zero = cell.carry(params, batch_shape=batch)
+    carry = broadcast_carry(carry, zero)
+    if reset is not None:
+        carry = select(reset, zero if reset_carry is None else broadcast_carry(reset_carry, zero), carry)
+    params = compute_params(params, input_dtype(x))
+    carry, y = run_step(cell, params, carry, cell.project(params, x), batch)
+    return carry, jnp.astype(y, input_dtype(x))
+
+
+def _words(value: Any) -> str:
+    """Options as a maker is given them."""
+    if hasattr(value, "_asdict"):
+        return f"({', '.join(f'{name}={_words(own)}' for name, own in value._asdict().items())})"
+    return getattr(value, "__name__", repr(value))
