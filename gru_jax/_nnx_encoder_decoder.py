@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from gru_jax._attention_layout import as_told, source_first, target_first, to_names
+from gru_jax._attention_layout import Dropped, as_told, read_source, tell_target, to_names
 from gru_jax._cells.boxes import kept_boxes
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_flag
 from gru_jax._cells.gru import gru
-from gru_jax._encoder_decoder import Encoded, decode, decode_step, encode
+from gru_jax._encoder_decoder import Encoded, decode_step
 from gru_jax._encoder_decoder_params import init_encoder_decoder
 from gru_jax._layers import check_dropout
 from gru_jax._nnx_params import OwnsParams
@@ -121,17 +121,24 @@ class EncoderDecoder(OwnsParams):
           TypeError, ValueError: naming the argument that does not fit; see `gru_jax.decode`.
         """
         check_rngs(rngs)
-        for_encoder, for_decoder = self._dropout(deterministic, rngs)
-        encoded = self._encode(source, seq_lengths, mask, for_encoder)
-        xs = target_first(self.cell, self.params, target, encoded.memory.keys.shape[1:-1], self.dtype)
-        _, logits, weights = decode(self.cell, self.params, encoded, xs, backend=self.backend, **for_decoder)
-        return jnp.moveaxis(logits, 0, -2), jnp.moveaxis(weights, (0, 1), (-2, -1))
+        return tell_target(
+            self.cell,
+            self.params,
+            source,
+            target,
+            seq_lengths=seq_lengths,
+            mask=mask,
+            dtype=self.dtype,
+            backend=self.backend,
+            dropped=self._dropped(deterministic, rngs),
+        )
 
     def encode(
         self, source: jax.Array, *, seq_lengths: jax.Array | None = None, mask: jax.Array | None = None
     ) -> Encoded:
         """Read the source `(*B, S, I)` without dropout; what comes back, time-major, is for `step`."""
-        return self._encode(source, seq_lengths, mask, {})
+        options: dict[str, Any] = {"dtype": self.dtype, "backend": self.backend}
+        return read_source(self.cell, self.params, source, seq_lengths=seq_lengths, mask=mask, **options)
 
     def step(self, encoded: Encoded, carry: Any, x: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
         """One step, x `(*B, I')`, or `(K, *B, I')` with a beam; see `gru_jax.decode_step`.
@@ -142,11 +149,6 @@ class EncoderDecoder(OwnsParams):
         carry, logits, weights = decode_step(self.cell, self.params, encoded, carry, x)
         return carry, logits, jnp.moveaxis(weights, weights.ndim - encoded.memory.keys.ndim + 1, -1)
 
-    def _encode(self, source: Any, seq_lengths: Any, mask: Any, dropout: dict[str, Any]) -> Encoded:
-        params = self.params
-        xs, mask = source_first(self.cell, params, source, mask, self.dtype)
-        return encode(self.cell, params, xs, seq_lengths=seq_lengths, mask=mask, backend=self.backend, **dropout)
-
     def set_view(self, deterministic: bool | None = None) -> None:
         """Class method used by `nnx.view`.
 
@@ -156,11 +158,9 @@ class EncoderDecoder(OwnsParams):
         if deterministic is not None:
             self.deterministic = deterministic
 
-    def _dropout(self, deterministic: bool | None, rngs: Any) -> list[dict[str, Any]]:
-        """The options of dropout for encoder and decoder."""
+    def _dropped(self, deterministic: bool | None, rngs: Any) -> Dropped:
         if deterministic is None:
             deterministic = self.deterministic
         if check_flag("deterministic", deterministic) or not self.dropout_rate:
-            return [{}, {}]
-        keys = dropout_keys(self.rngs, rngs, 2)
-        return [{"dropout_rate": self.dropout_rate, "dropout_key": key} for key in keys]
+            return Dropped()
+        return Dropped(self.dropout_rate, *dropout_keys(self.rngs, rngs, 2))

@@ -27,9 +27,10 @@ from gru_jax._cells.checks import (
     leading_shape,
 )
 from gru_jax._cells.precision import carry_dtype
-from gru_jax._layers import check_dropout, check_nesting, check_states, scan_layers, step_layers
+from gru_jax._layers import check_dropout, check_nesting, check_states, scan_layers
 from gru_jax._param_names import as_dict, input_shape, stored_width
-from gru_jax._scan_checks import check_cell, check_lengths, check_precision, check_step_mask, with_precision
+from gru_jax._scan_checks import check_cell, check_lengths, check_precision, check_step_mask
+from gru_jax._step_layers import step_layers
 
 
 class _Plan(NamedTuple):
@@ -40,6 +41,13 @@ class _Plan(NamedTuple):
     dtype: Any
     dropout_rate: float
     options: tuple[tuple[str, Any], ...]
+
+
+def plain_array(name: str, value: Any) -> Any:
+    """An array as it came, since to convert one is an operation, at whose NaN jax_debug_nans would look."""
+    if isinstance(value, jax.Array) or (isinstance(value, np.ndarray) and value.dtype.kind in "biufc"):
+        return value
+    return check_array(name, value)
 
 
 def cast_inputs(name: str, xs: Any, dtype: Any) -> jax.Array:
@@ -65,7 +73,7 @@ def cast_leaves(cell: Cell, name: str, xs: Any, shapes: Any, dtype: Any) -> Any:
 def width_of(cell: Cell, name: str, xs: Any, features: int) -> int:
     """`in_features` for these inputs."""
     _, first, _ = input_leaves(cell, name, xs, input_shape(cell, features))[0]
-    return (check_array(name, first).shape or (1,))[-1]
+    return (plain_array(name, first).shape or (1,))[-1]
 
 
 def warn_of_idle_dropout(rate: Any, layers: int) -> None:
@@ -113,7 +121,7 @@ def run_stack(
     check_flag("time_major", time_major)
     shapes = cell.input_shape(params[0][0])
     (name, first, own), *others = input_leaves(cell, "xs", xs, shapes)
-    arrays = [check_array(path, leaf) for path, leaf, _ in ((name, first, own), *others)]
+    arrays = [plain_array(path, leaf) for path, leaf, _ in ((name, first, own), *others)]
     xs = type(shapes)(*arrays) if hasattr(shapes, "_fields") else arrays[0]
     lead = arrays[0].shape[: max(0, arrays[0].ndim - len(own))]
     plan = _Plan(
@@ -185,8 +193,7 @@ def step_stack(
 ) -> tuple[Any, jax.Array]:
     """`step_layers` on an input in the dtype that a module was told."""
     x = cast_leaves(cell, "x", x, cell.input_shape(params[0][0]), dtype)
-    with with_precision(precision):
-        return step_layers(cell, params, carry, x, reset=reset)
+    return step_layers(cell, params, carry, x, reset=reset, precision=precision)
 
 
 # One program for all of it: jax_debug_nans looks at what each operation by itself returns, and padding may hold NaN.
