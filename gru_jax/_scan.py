@@ -164,6 +164,11 @@ def _run(
     carry = place(carry, sharded, varying)
     reset_carry = place(reset_carry, (None, *sharded) if by_step else sharded, varying)
     xs, mask, resets = place((xs, mask, resets), (None, *sharded), frozenset())
+    if len(batch) > 1 and any(sharded):
+        # Merged into one axis of the batch, one that is sharded would have to be gathered.
+        mapped = (None, 1, 0, 0, 1, 1, int(by_step))
+        arrays = (params, xs, carry, seq_lengths, mask, resets, reset_carry)
+        return jax.vmap(functools.partial(_run, plan), mapped, (0, 1))(*arrays)
 
     # None is an empty tree, so what was not given stays None.
     xs, mask, resets = jax.tree.map(lambda leaf: _flatten(leaf, 1, len(batch)), (xs, mask, resets))

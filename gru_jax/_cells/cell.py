@@ -108,7 +108,7 @@ class Cell:
     def __repr__(self) -> str:
         """The name and the options, without the addresses of functions."""
         options = {} if self.options is None else self.options
-        return f"{self.name}{_words(options) if hasattr(options, '_asdict') else f'({options!r})' if options else '()'}"
+        return f"{self.name}{options_words(options) if hasattr(options, '_asdict') else f'({options!r})' if options else '()'}"
 
     def replace(self, **fields: Any) -> Self:
         """The same cell with some of its fields replaced."""
@@ -140,8 +140,8 @@ def _call(cell: Cell, params: Any, carry: Any, x: Any, reset: Any, reset_carry: 
     return carry, jnp.astype(y, input_dtype(x))
 
 
-def _words(value: Any) -> str:
+def options_words(value: Any) -> str:
     """Options as a maker is given them."""
     if hasattr(value, "_asdict"):
-        return f"({', '.join(f'{name}={_words(own)}' for name, own in value._asdict().items())})"
-    return getattr(value, "__name__", repr(value))
+        return f"({', '.join(f'{name}={options_words(own)}' for name, own in value._asdict().items())})"
+    return getattr(value, "__name__", None) or repr(value)

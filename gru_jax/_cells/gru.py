@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from gru_jax._cells import initializers
 from gru_jax._cells.activations import Activation, check_activation, named, restored
-from gru_jax._cells.cell import Bound, Cell
+from gru_jax._cells.cell import Bound, Cell, options_words
 from gru_jax._cells.checks import check_batch_shape, check_flag, check_params
 from gru_jax._cells.initializers import Initializer
 from gru_jax._cells.precision import add_bias, carry_dtype, matmul
@@ -77,6 +77,10 @@ class GRUOptions(NamedTuple):
     use_bias: bool | Literal["input"] = True
     activation: Activation = jnp.tanh
     gate_activation: Activation = jax.nn.sigmoid
+
+    def __repr__(self) -> str:
+        """As a maker is given them, without the addresses of functions."""
+        return f"GRUOptions{options_words(self)}"
 
     def __reduce__(self) -> Any:
         """For pickle, which does not find the functions of JAX by itself."""
