@@ -135,7 +135,8 @@ def _cell(cell: Cell, tree: Mapping[str, Any], name: str) -> Any:
     # Of this width and no other, as the structure does not depend on it.
     like = made_params(cell, 1, 1)
     if isinstance(like, GRUParams):
-        like = like._replace(**{bias: 0 if bias in tree else None for bias in ("b_i", "b_h")})
+        biases = (like.w_i if bias in tree else None for bias in ("b_i", "b_h"))
+        like = GRUParams(like.w_i, like.w_h, *biases)
     return from_dict(as_dict, jax.tree.structure(like), tree, name)
 
 

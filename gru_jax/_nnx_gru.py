@@ -137,6 +137,7 @@ class GRU(OwnsParams):
           (8, 16)
         """
         widths = stack_widths(cell, unboxed(params))
+        streams: Any = rngs
         return cls(
             widths.in_features,
             widths.features,
@@ -150,7 +151,7 @@ class GRU(OwnsParams):
             remat=remat,
             precision=precision,
             backend=backend,
-            rngs=rngs,
+            rngs=streams,
             _params=params,
         )
 

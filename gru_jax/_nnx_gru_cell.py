@@ -78,14 +78,14 @@ class GRUCell(OwnsParams, nnx.RNNCellBase):
           TypeError, ValueError: naming the argument that does not fit.
         """
         widths = stack_widths(cell, ((unboxed(params),),))
-        rngs: Any = None
+        streams: Any = None
         return cls(
             widths.in_features,
             widths.features[0],
             cell=cell,
             dtype=dtype,
             param_dtype=widths.dtype,
-            rngs=rngs,
+            rngs=streams,
             _params=params,
         )
 
