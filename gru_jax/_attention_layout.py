@@ -1,42 +1,122 @@
 """What the Flax encoder-decoders share: batch-major arrays in and out, and params by name."""
 
+import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from gru_jax._attention import AdditiveAttentionParams, DotProductAttentionParams
 from gru_jax._attention_weights import BATCH_MAJOR, check_width
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_array, check_dtype, check_float_array
-from gru_jax._encoder_decoder_params import BridgeParams, EncoderDecoderParams
-from gru_jax._layers import DIRECTIONS
-from gru_jax._scan_checks import check_step_mask
-from gru_jax._stack import as_dict, as_params, check_names, params_type, stored_width
+from gru_jax._encoder_decoder import Encoded, decode, encode
+from gru_jax._encoder_decoder_params import EncoderDecoderParams
+from gru_jax._param_names import as_dict, check_names, from_dict, layers_as_dict, stored_width
+from gru_jax._scan_checks import check_lengths, check_step_mask
+from gru_jax._stack import plain_array
 
 
-def source_first(
-    cell: Cell, params: EncoderDecoderParams, source: Any, mask: Any, dtype: Any
-) -> tuple[jax.Array, jax.Array | None]:
-    """A source `(*B, S, I)`, in `dtype` if any, and its mask `(*B, S)`, both with time first."""
-    source = _sequence(cell, "source", source, "(*B, S, I)", params.encoder[0][0], dtype)
+class _Plan(NamedTuple):
+    """All of a call that is fixed when it is traced."""
+
+    cell: Cell
+    dtype: Any
+    backend: str
+    dropout_rate: float
+
+
+class Dropped(NamedTuple):
+    """Dropout of one call: no rate, or a key for each side."""
+
+    rate: float = 0.0
+    encoder: Any = None
+    decoder: Any = None
+
+
+def read_source(
+    cell: Cell, params: EncoderDecoderParams, source: Any, *, seq_lengths: Any, mask: Any, dtype: Any, backend: str
+) -> Encoded:
+    """`encode` on a source `(*B, S, I)`, in `dtype` if any, and its mask `(*B, S)`."""
+    source, seq_lengths = _checked_source(source, seq_lengths, mask)
+    return _read(_plan(cell, dtype, backend), params, source, seq_lengths, mask, None)
+
+
+def tell_target(
+    cell: Cell,
+    params: EncoderDecoderParams,
+    source: Any,
+    target: Any,
+    *,
+    seq_lengths: Any,
+    mask: Any,
+    dtype: Any,
+    backend: str,
+    dropped: Dropped,
+) -> tuple[jax.Array, jax.Array]:
+    """`encode` a source `(*B, S, I)` and `decode` a target `(*B, L, I')`: logits `(*B, L, V)`, weights `(*B, L, S)`."""
+    source, seq_lengths = _checked_source(source, seq_lengths, mask)
+    target = plain_array("target", target)
+    plan = _plan(cell, dtype, backend, dropped.rate)
+    return _tell(plan, params, source, target, seq_lengths, mask, dropped.encoder, dropped.decoder)
+
+
+def _plan(cell: Cell, dtype: Any, backend: str, rate: float = 0.0) -> _Plan:
+    return _Plan(cell, None if dtype is None else check_dtype("dtype", dtype), backend, rate)
+
+
+def _checked_source(source: Any, seq_lengths: Any, mask: Any) -> tuple[Any, Any]:
+    """What is not seen while a call is traced: what is no array, and lengths by their values."""
+    source = plain_array("source", source)
+    if mask is not None:
+        check_array("mask", mask)
+    if source.ndim > 1:
+        seq_lengths = check_lengths(seq_lengths, source.shape[-2], source.shape[:-2], padded="source")
+    return source, seq_lengths
+
+
+# One program for all of it: jax_debug_nans looks at what each operation by itself returns, and padding may hold NaN.
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _read(
+    plan: _Plan, params: EncoderDecoderParams, source: Any, seq_lengths: Any, mask: Any, dropout_key: Any
+) -> Encoded:
+    source = _sequence(plan.cell, "source", source, "(*B, S, I)", params.encoder[0][0], plan.dtype)
     like, place = f"{BATCH_MAJOR.letters('S')} as in source", BATCH_MAJOR.place
     mask = check_step_mask("mask", mask, source.shape[:-1], like=like, place=place)
-    return BATCH_MAJOR.time_first(source), None if mask is None else BATCH_MAJOR.time_first(mask, features=0)
+    return encode(
+        plan.cell,
+        params,
+        BATCH_MAJOR.time_first(source),
+        seq_lengths=seq_lengths,
+        mask=None if mask is None else BATCH_MAJOR.time_first(mask, features=0),
+        dropout_rate=plan.dropout_rate,
+        dropout_key=dropout_key,
+        backend=plan.backend,
+    )
 
 
-def target_first(
-    cell: Cell, params: EncoderDecoderParams, target: Any, batch: tuple[int, ...], dtype: Any
-) -> jax.Array:
-    """A target `(*B, L, I')`, in `dtype` if any, with time first; `batch` is that of the source."""
-    target = _sequence(cell, "target", target, "(*B, L, I')", params.decoder[0][0], dtype)
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _tell(
+    plan: _Plan,
+    params: EncoderDecoderParams,
+    source: Any,
+    target: Any,
+    seq_lengths: Any,
+    mask: Any,
+    encoder_key: Any,
+    decoder_key: Any,
+) -> tuple[jax.Array, jax.Array]:
+    encoded = _read(plan, params, source, seq_lengths, mask, encoder_key)
+    target = _sequence(plan.cell, "target", target, "(*B, L, I')", params.decoder[0][0], plan.dtype)
+    batch = encoded.memory.keys.shape[1:-1]
     if target.shape[:-2] != batch:
         raise ValueError(
             f"target: expected shape (*B, L, I') with *B = {batch}, the batch of the source, got {target.shape}; "
             "pass one target for each source."
         )
-    return BATCH_MAJOR.time_first(target)
+    options: dict[str, Any] = {"dropout_rate": plan.dropout_rate, "dropout_key": decoder_key, "backend": plan.backend}
+    _, logits, weights = decode(plan.cell, params, encoded, BATCH_MAJOR.time_first(target), **options)
+    return jnp.moveaxis(logits, 0, -2), jnp.moveaxis(weights, (0, 1), (-2, -1))
 
 
 def _sequence(cell: Cell, name: str, xs: Any, letters: str, params: Any, dtype: Any) -> jax.Array:
@@ -56,31 +136,32 @@ def as_told(xs: Any, dtype: Any) -> jax.Array:
 def to_names(params: EncoderDecoderParams) -> dict[str, Any]:
     """Params as nested dicts, the names that both Flax modules give them."""
     return {
-        "encoder": _layers_to_names(params.encoder),
+        "encoder": layers_as_dict(params.encoder),
         "bridge": {
             f"layer_{layer}": {f"leaf_{leaf}": as_dict(dense) for leaf, dense in enumerate(leaves)}
             for layer, leaves in enumerate(params.bridge)
         },
-        "decoder": _layers_to_names(params.decoder),
+        "decoder": layers_as_dict(params.decoder),
         "attention": as_dict(params.attention),
         **{name: getattr(params, name) for name in ("w_c", "b_c", "w_o", "b_o")},
     }
 
 
-def check_layout(cell: Cell, tree: Mapping[str, Any], init: Callable[[int, int], EncoderDecoderParams]) -> None:
-    """Stored parameters are those that a module would make: `init(source_features, target_features)`.
+def from_names(cell: Cell, tree: Mapping[str, Any], init: Callable[[int, int], EncoderDecoderParams]) -> Any:
+    """Stored parameters, which are those that a module would make: `init(source_features, target_features)`.
 
     The widths of source and target are not among a module's attributes; they are taken from what is stored.
     """
     check_names("params", tree, EncoderDecoderParams._fields)
     width = tree["b_c"].shape[0]
     widths = [
-        stored_width(cell, tree[side].get("layer_0", {}).get("forward", {}), width) for side in ("encoder", "decoder")
+        stored_width(cell, tree[side].get("layer_0", {}).get("forward", {}), width, f"params['{side}/layer_0/forward']")
+        for side in ("encoder", "decoder")
     ]
-    wanted = jax.eval_shape(lambda: to_names(init(*widths)))
+    wanted = jax.eval_shape(lambda: init(*widths))
     shapes = [
         {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in leaves}
-        for leaves in map(jax.tree_util.tree_leaves_with_path, (wanted, tree))
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (to_names(wanted), tree))
     ]
     for path in dict.fromkeys([*shapes[0], *shapes[1]]):
         made, stored = (f"one of shape {part[path]}" if path in part else "none" for part in shapes)
@@ -89,38 +170,4 @@ def check_layout(cell: Cell, tree: Mapping[str, Any], init: Callable[[int, int],
                 f"params['{path}']: expected {made}, got {stored}; load parameters of a module with the same cell, "
                 "features, outputs, num_layers, bidirectional and attention."
             )
-
-
-def from_names(cell: Cell, tree: Mapping[str, Any]) -> EncoderDecoderParams:
-    """The params that `to_names` named."""
-    attention = AdditiveAttentionParams if "w_q" in tree["attention"] else DotProductAttentionParams
-    # The NamedTuple of a cell's params does not depend on its width.
-    width = tree["b_c"].shape[0]
-    kind = params_type(cell, width, width)
-    return EncoderDecoderParams(
-        encoder=_layers_from_names(kind, tree["encoder"]),
-        bridge=tuple(
-            tuple(BridgeParams(**layer[f"leaf_{leaf}"]) for leaf in range(len(layer)))
-            for layer in _in_order(tree["bridge"])
-        ),
-        decoder=_layers_from_names(kind, tree["decoder"]),
-        attention=as_params(attention, tree["attention"]),
-        **{name: tree[name] for name in ("w_c", "b_c", "w_o", "b_o")},
-    )
-
-
-def _layers_to_names(layers: Any) -> dict[str, Any]:
-    return {
-        f"layer_{layer}": {name: as_dict(p) for name, p in zip(DIRECTIONS, directions, strict=False)}
-        for layer, directions in enumerate(layers)
-    }
-
-
-def _layers_from_names(kind: Any, tree: Mapping[str, Any]) -> tuple[tuple[Any, ...], ...]:
-    return tuple(
-        tuple(as_params(kind, layer[name]) for name in DIRECTIONS if name in layer) for layer in _in_order(tree)
-    )
-
-
-def _in_order(tree: Mapping[str, Any]) -> list[Any]:
-    return [tree[f"layer_{layer}"] for layer in range(len(tree))]
+    return from_dict(to_names, jax.tree.structure(wanted), tree)

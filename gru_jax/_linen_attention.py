@@ -1,6 +1,6 @@
 """Flax linen modules of attention; they own parameters and nothing else."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -16,8 +16,9 @@ from gru_jax._attention import (
 )
 from gru_jax._attention_pooling import checked_pooling, init_attention_pooling
 from gru_jax._attention_weights import BATCH_MAJOR
-from gru_jax._cells.checks import check_array
-from gru_jax._stack import as_dict
+from gru_jax._linen_params import declare, params_key
+from gru_jax._param_names import as_dict
+from gru_jax._stack import plain_array
 
 
 class AdditiveAttention(nn.Module):
@@ -124,23 +125,9 @@ def _check_features(features: int, bias: jax.Array) -> None:
         )
 
 
-def params_key(module: nn.Module) -> jax.Array:
-    """A key for a module that has to make its parameters."""
-    if not module.is_mutable_collection("params"):
-        raise ValueError(
-            f"params: expected the parameters of {type(module).__name__}, got none; pass what init returned."
-        )
-    return module.make_rng("params")
-
-
-def declare(module: nn.Module, leaves: Mapping[str, Any]) -> dict[str, Any]:
-    """Made parameters as the module's own."""
-    return {name: module.param(name, lambda _, value=value: value) for name, value in leaves.items()}
-
-
 def width_of(name: str, array: Any, axes: int = 1) -> int:
     """The last axis of an array."""
-    shape = check_array(name, array).shape
+    shape = plain_array(name, array).shape
     if len(shape) < axes:
         letters = "(*B, T, features)" if axes == 2 else "(*B, features)"
         raise ValueError(f"{name}: expected shape {letters}, got {shape}; add the missing axes.")

@@ -8,14 +8,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gru_jax._attention_layout import as_told, check_layout, from_names, source_first, target_first, to_names
+from gru_jax._attention_layout import Dropped, as_told, from_names, read_source, tell_target, to_names
+from gru_jax._cells.boxes import kept_boxes
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_flag
 from gru_jax._cells.gru import gru
-from gru_jax._encoder_decoder import Encoded, decode, decode_step, encode
+from gru_jax._encoder_decoder import Encoded, decode_step
 from gru_jax._encoder_decoder_params import EncoderDecoderParams, init_encoder_decoder
 from gru_jax._layers import check_dropout
-from gru_jax._linen_attention import declare, params_key, width_of
+from gru_jax._linen_attention import width_of
+from gru_jax._linen_params import boxed, declare, params_key
+from gru_jax._param_names import from_dict
 
 
 class EncoderDecoder(nn.Module):
@@ -81,19 +84,24 @@ class EncoderDecoder(nn.Module):
           TypeError, ValueError: naming the argument that does not fit; see `gru_jax.decode`.
         """
         params = self._params(width_of("source", source, axes=2), width_of("target", target, axes=2))
-        dropout = self._dropout(deterministic)
-        encoded = self._encode(params, source, seq_lengths, mask, dropout)
-        xs = target_first(self.cell, params, target, encoded.memory.keys.shape[1:-1], self.dtype)
-        _, logits, weights = decode(
-            self.cell, params, encoded, xs, backend=self.backend, **self._dropout(deterministic)
+        return tell_target(
+            self.cell,
+            params,
+            source,
+            target,
+            seq_lengths=seq_lengths,
+            mask=mask,
+            dtype=self.dtype,
+            backend=self.backend,
+            dropped=self._dropped(deterministic),
         )
-        return jnp.moveaxis(logits, 0, -2), jnp.moveaxis(weights, (0, 1), (-2, -1))
 
     def encode(
         self, source: jax.Array, *, seq_lengths: jax.Array | None = None, mask: jax.Array | None = None
     ) -> Encoded:
         """Read the source `(*B, S, I)` without dropout; what comes back, time-major, is for `step`."""
-        return self._encode(self.params, source, seq_lengths, mask, {})
+        options: dict[str, Any] = {"dtype": self.dtype, "backend": self.backend}
+        return read_source(self.cell, self.params, source, seq_lengths=seq_lengths, mask=mask, **options)
 
     def step(self, encoded: Encoded, carry: Any, x: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
         """One step, x `(*B, I')`, or `(K, *B, I')` with a beam; see `gru_jax.decode_step`.
@@ -110,15 +118,15 @@ class EncoderDecoder(nn.Module):
         if not self.has_variable("params", "w_o"):
             raise ValueError("params: expected parameters, got none; initialise the module by a call, init(key, ...).")
         stored = nn.meta.unbox(self.variables["params"])
-        check_layout(self.cell, stored, functools.partial(self._init, jax.random.key(0)))
-        return from_names(self.cell, stored)
+        return from_names(self.cell, stored, functools.partial(self._init, jax.random.key(0)))
 
     @nn.compact
     def _params(self, source_features: int, target_features: int) -> EncoderDecoderParams:
         if self.has_variable("params", "w_o"):
             return self.params
-        made = self._init(params_key(self), source_features, target_features)
-        return from_names(self.cell, declare(self, to_names(made)))
+        with kept_boxes() as boxes:
+            made = self._init(params_key(self), source_features, target_features)
+        return from_dict(to_names, jax.tree.structure(made), declare(self, to_names(boxed(made, boxes))))
 
     @nn.nowrap
     def _init(self, key: jax.Array, source_features: int, target_features: int) -> EncoderDecoderParams:
@@ -135,16 +143,10 @@ class EncoderDecoder(nn.Module):
             dtype=self.param_dtype,
         )
 
-    def _encode(
-        self, params: EncoderDecoderParams, source: Any, seq_lengths: Any, mask: Any, dropout: dict[str, Any]
-    ) -> Encoded:
-        xs, mask = source_first(self.cell, params, source, mask, self.dtype)
-        return encode(self.cell, params, xs, seq_lengths=seq_lengths, mask=mask, backend=self.backend, **dropout)
-
-    def _dropout(self, deterministic: bool | None) -> dict[str, Any]:
+    def _dropped(self, deterministic: bool | None) -> Dropped:
         if deterministic is None:
             deterministic = self.deterministic
         off = deterministic is not None and check_flag("deterministic", deterministic)
         if off or not check_dropout(self.dropout_rate):
-            return {}
-        return {"dropout_rate": self.dropout_rate, "dropout_key": self.make_rng("dropout")}
+            return Dropped()
+        return Dropped(self.dropout_rate, self.make_rng("dropout"), self.make_rng("dropout"))

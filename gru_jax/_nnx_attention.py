@@ -13,13 +13,13 @@ from gru_jax._attention import (
     init_additive_attention,
     init_dot_product_attention,
 )
-from gru_jax._attention_pooling import AttentionPoolingParams, checked_pooling, init_attention_pooling
+from gru_jax._attention_pooling import checked_pooling, init_attention_pooling
 from gru_jax._attention_weights import BATCH_MAJOR
+from gru_jax._nnx_params import OwnsParams
 from gru_jax._nnx_rngs import stream
-from gru_jax._stack import as_dict
 
 
-class AdditiveAttention(nnx.Module):
+class AdditiveAttention(OwnsParams):
     """`gru_jax.additive_attention`, batch-major; parameters as in `gru_jax.linen.AdditiveAttention`.
 
     Args:
@@ -39,17 +39,8 @@ class AdditiveAttention(nnx.Module):
         param_dtype: Any = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        _own(
-            self,
-            init_additive_attention(
-                stream(rngs, "params")(), query_features, key_features, features, dtype=param_dtype
-            ),
-        )
-
-    @property
-    def params(self) -> AdditiveAttentionParams:
-        """As `gru_jax.additive_attention` takes them."""
-        return _owned(self, AdditiveAttentionParams)
+        key = stream(rngs, "params")()
+        self._own(init_additive_attention(key, query_features, key_features, features, dtype=param_dtype))
 
     def __call__(
         self,
@@ -68,7 +59,7 @@ class AdditiveAttention(nnx.Module):
         return checked_attention(kind, self.params, query, keys, values, key_lengths, key_mask, BATCH_MAJOR)
 
 
-class DotProductAttention(nnx.Module):
+class DotProductAttention(OwnsParams):
     """`gru_jax.dot_product_attention`, batch-major; parameters as in `gru_jax.linen.DotProductAttention`.
 
     Args:
@@ -79,14 +70,8 @@ class DotProductAttention(nnx.Module):
     """
 
     def __init__(self, query_features: int, key_features: int, *, param_dtype: Any = jnp.float32, rngs: nnx.Rngs):
-        _own(
-            self, init_dot_product_attention(stream(rngs, "params")(), query_features, key_features, dtype=param_dtype)
-        )
-
-    @property
-    def params(self) -> DotProductAttentionParams:
-        """As `gru_jax.dot_product_attention` takes them."""
-        return _owned(self, DotProductAttentionParams)
+        key = stream(rngs, "params")()
+        self._own(init_dot_product_attention(key, query_features, key_features, dtype=param_dtype))
 
     def __call__(
         self,
@@ -102,7 +87,7 @@ class DotProductAttention(nnx.Module):
         return checked_attention(kind, self.params, query, keys, values, key_lengths, key_mask, BATCH_MAJOR)
 
 
-class AttentionPooling(nnx.Module):
+class AttentionPooling(OwnsParams):
     """`gru_jax.attention_pooling`, batch-major; parameters as in `gru_jax.linen.AttentionPooling`.
 
     Args:
@@ -113,24 +98,10 @@ class AttentionPooling(nnx.Module):
     """
 
     def __init__(self, in_features: int, features: int, *, param_dtype: Any = jnp.float32, rngs: nnx.Rngs):
-        _own(self, init_attention_pooling(stream(rngs, "params")(), in_features, features, dtype=param_dtype))
-
-    @property
-    def params(self) -> AttentionPoolingParams:
-        """As `gru_jax.attention_pooling` takes them."""
-        return _owned(self, AttentionPoolingParams)
+        self._own(init_attention_pooling(stream(rngs, "params")(), in_features, features, dtype=param_dtype))
 
     def __call__(
         self, ys: jax.Array, *, seq_lengths: jax.Array | None = None, mask: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Pool ys `(*B, T, F)`, with mask `(*B, T)`, to `(*B, F)`; also weights `(*B, T)`."""
         return checked_pooling(self.params, ys, seq_lengths, mask, BATCH_MAJOR)
-
-
-def _own(module: nnx.Module, params: Any) -> None:
-    for name, value in as_dict(params).items():
-        setattr(module, name, nnx.Param(value))
-
-
-def _owned(module: nnx.Module, kind: Any) -> Any:
-    return kind(**{name: getattr(module, name)[...] for name in kind._fields})

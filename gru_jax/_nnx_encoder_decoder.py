@@ -1,23 +1,25 @@
 """The Flax NNX module of the encoder-decoder; it owns parameters and nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from gru_jax._attention_layout import as_told, from_names, source_first, target_first, to_names
+from gru_jax._attention_layout import Dropped, as_told, read_source, tell_target, to_names
+from gru_jax._cells.boxes import kept_boxes
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_flag
 from gru_jax._cells.gru import gru
-from gru_jax._encoder_decoder import Encoded, decode, decode_step, encode
-from gru_jax._encoder_decoder_params import EncoderDecoderParams, init_encoder_decoder
+from gru_jax._encoder_decoder import Encoded, decode_step
+from gru_jax._encoder_decoder_params import init_encoder_decoder
 from gru_jax._layers import check_dropout
-from gru_jax._nnx_rngs import stream
+from gru_jax._nnx_params import OwnsParams
+from gru_jax._nnx_rngs import check_rngs, dropout_keys, dropout_stream, stream
 
 
-class EncoderDecoder(nnx.Module):
+class EncoderDecoder(OwnsParams):
     """An encoder and a decoder with attention between them: `gru_jax.encode`, `decode`, `decode_step`, batch-major.
 
     Its parameters are named as in `gru_jax.linen.EncoderDecoder`.
@@ -35,9 +37,9 @@ class EncoderDecoder(nnx.Module):
       cell: the cell of every layer: `gru_jax.gru()`, or any other.
       dtype: the float dtype to compute in; None: the dtype of the inputs.
       param_dtype: the dtype of the parameters.
-      deterministic: True turns dropout off; `train()` and `eval()` set it.
+      deterministic: True turns dropout off; `train()`, `eval()` and `nnx.view` set it.
       backend: as in `gru_jax.scan`.
-      rngs: the random streams "params" and, with dropout, "dropout".
+      rngs: the random streams "params" and, with dropout, "dropout", which may also come with the call.
 
     Raises:
       TypeError, ValueError: naming the argument that does not fit.
@@ -50,6 +52,8 @@ class EncoderDecoder(nnx.Module):
       >>> logits.shape, weights.shape
       ((2, 6, 10), (2, 6, 7))
     """
+
+    _naming = staticmethod(to_names)
 
     def __init__(
         self,
@@ -74,26 +78,21 @@ class EncoderDecoder(nnx.Module):
         self.dropout_rate = check_dropout(dropout_rate)
         self.deterministic = deterministic
         self.backend = backend
-        params = init_encoder_decoder(
-            cell,
-            stream(rngs, "params")(),
-            source_features,
-            target_features,
-            features,
-            outputs,
-            num_layers=num_layers,
-            bidirectional=bidirectional,
-            attention=attention,
-            dtype=param_dtype,
-        )
-        for name, value in to_names(params).items():
-            setattr(self, name, _as_variables(value))
-        self.rngs = stream(rngs, "dropout").fork() if self.dropout_rate else nnx.data(None)
-
-    @property
-    def params(self) -> EncoderDecoderParams:
-        """As `gru_jax.encode` and its kind take them."""
-        return from_names(self.cell, {name: _values(getattr(self, name)) for name in EncoderDecoderParams._fields})
+        with kept_boxes() as boxes:
+            params = init_encoder_decoder(
+                cell,
+                stream(rngs, "params")(),
+                source_features,
+                target_features,
+                features,
+                outputs,
+                num_layers=num_layers,
+                bidirectional=bidirectional,
+                attention=attention,
+                dtype=param_dtype,
+            )
+        self._own(params, boxes)
+        self.rngs = dropout_stream(rngs) if self.dropout_rate else nnx.data(None)
 
     def __call__(
         self,
@@ -103,6 +102,7 @@ class EncoderDecoder(nnx.Module):
         seq_lengths: jax.Array | None = None,
         mask: jax.Array | None = None,
         deterministic: bool | None = None,
+        rngs: nnx.Rngs | nnx.RngStream | jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Tell what comes after each step of the target (teacher forcing).
 
@@ -112,6 +112,7 @@ class EncoderDecoder(nnx.Module):
           seq_lengths: int `(*B,)`, the number of valid steps of each source.
           mask: bool `(*B, S)`, False = padding of the source; not together with `seq_lengths`.
           deterministic: True turns dropout off; None: what the attribute says.
+          rngs: what to drop by: an `nnx.Rngs` with a stream "dropout", a stream, or a key; None: the module's own.
 
         Returns:
           logits `(*B, L, V)`, and attention weights `(*B, L, S)`.
@@ -119,17 +120,25 @@ class EncoderDecoder(nnx.Module):
         Raises:
           TypeError, ValueError: naming the argument that does not fit; see `gru_jax.decode`.
         """
-        encoded = self._encode(source, seq_lengths, mask, self._dropout(deterministic))
-        xs = target_first(self.cell, self.params, target, encoded.memory.keys.shape[1:-1], self.dtype)
-        dropout = self._dropout(deterministic)
-        _, logits, weights = decode(self.cell, self.params, encoded, xs, backend=self.backend, **dropout)
-        return jnp.moveaxis(logits, 0, -2), jnp.moveaxis(weights, (0, 1), (-2, -1))
+        check_rngs(rngs)
+        return tell_target(
+            self.cell,
+            self.params,
+            source,
+            target,
+            seq_lengths=seq_lengths,
+            mask=mask,
+            dtype=self.dtype,
+            backend=self.backend,
+            dropped=self._dropped(deterministic, rngs),
+        )
 
     def encode(
         self, source: jax.Array, *, seq_lengths: jax.Array | None = None, mask: jax.Array | None = None
     ) -> Encoded:
         """Read the source `(*B, S, I)` without dropout; what comes back, time-major, is for `step`."""
-        return self._encode(source, seq_lengths, mask, {})
+        options: dict[str, Any] = {"dtype": self.dtype, "backend": self.backend}
+        return read_source(self.cell, self.params, source, seq_lengths=seq_lengths, mask=mask, **options)
 
     def step(self, encoded: Encoded, carry: Any, x: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
         """One step, x `(*B, I')`, or `(K, *B, I')` with a beam; see `gru_jax.decode_step`.
@@ -140,28 +149,18 @@ class EncoderDecoder(nnx.Module):
         carry, logits, weights = decode_step(self.cell, self.params, encoded, carry, x)
         return carry, logits, jnp.moveaxis(weights, weights.ndim - encoded.memory.keys.ndim + 1, -1)
 
-    def _encode(self, source: Any, seq_lengths: Any, mask: Any, dropout: dict[str, Any]) -> Encoded:
-        params = self.params
-        xs, mask = source_first(self.cell, params, source, mask, self.dtype)
-        return encode(self.cell, params, xs, seq_lengths=seq_lengths, mask=mask, backend=self.backend, **dropout)
+    def set_view(self, deterministic: bool | None = None) -> None:
+        """Class method used by `nnx.view`.
 
-    def _dropout(self, deterministic: bool | None) -> dict[str, Any]:
+        Args:
+          deterministic: if True, disables dropout between layers and before the read-out.
+        """
+        if deterministic is not None:
+            self.deterministic = deterministic
+
+    def _dropped(self, deterministic: bool | None, rngs: Any) -> Dropped:
         if deterministic is None:
             deterministic = self.deterministic
         if check_flag("deterministic", deterministic) or not self.dropout_rate:
-            return {}
-        stream: Any = self.rngs
-        return {"dropout_rate": self.dropout_rate, "dropout_key": stream()}
-
-
-def _as_variables(tree: Any) -> Any:
-    """Nested dicts of arrays as NNX keeps them."""
-    if not isinstance(tree, Mapping):
-        return nnx.Param(tree)
-    return nnx.Dict({name: _as_variables(value) for name, value in tree.items()})
-
-
-def _values(tree: Any) -> Any:
-    if isinstance(tree, nnx.Variable):
-        return tree[...]
-    return {name: _values(value) for name, value in tree.items()}
+            return Dropped()
+        return Dropped(self.dropout_rate, *dropout_keys(self.rngs, rngs, 2))

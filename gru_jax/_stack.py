@@ -1,86 +1,53 @@
-"""What the two Flax stacks share: how a layout of layers becomes calls of the pure functions.
+"""What the two Flax stacks share: how a call of a module becomes one of the pure functions.
 
-Batch-major in, time-major through `scan_layers`, batch-major out; params as dicts of arrays by layer, direction, name.
+Batch-major in, time-major through `scan_layers`, batch-major out.
 """
 
+import contextlib
 import functools
+import inspect
 import itertools
-from collections.abc import Iterable, Mapping
-from typing import Any
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from gru_jax._cells.carry_checks import carry_shapes, check_carry
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import (
     check_array,
     check_dtype,
     check_flag,
     check_inputs,
-    first_shape,
+    check_positive,
     input_leaves,
     leading_shape,
 )
 from gru_jax._cells.precision import carry_dtype
-from gru_jax._layers import DIRECTIONS, check_states, scan_layers
+from gru_jax._layers import check_dropout, check_nesting, check_states, scan_layers
+from gru_jax._param_names import as_dict, input_shape, stored_width
+from gru_jax._scan_checks import check_cell, check_lengths, check_precision, check_step_mask
+from gru_jax._step_layers import step_layers
 
 
-def as_dict(params: Any) -> dict[str, jax.Array]:
-    """A cell's params by name."""
-    if not hasattr(params, "_asdict"):
-        raise TypeError(
-            "cell: expected a cell whose init returns a NamedTuple, so that its params have names, "
-            f"got {type(params).__name__}; return a NamedTuple, or use gru_jax.scan_layers."
-        )
-    return dict(params._asdict())
+class _Plan(NamedTuple):
+    """All of a call that is fixed when it is traced."""
+
+    cell: Cell
+    time_major: bool
+    dtype: Any
+    dropout_rate: float
+    options: tuple[tuple[str, Any], ...]
 
 
-@functools.lru_cache(maxsize=256)
-def params_type(cell: Cell, in_features: int, features: int) -> Any:
-    """The NamedTuple that the cell's `init` returns."""
-    return type(jax.eval_shape(lambda: cell.init(jax.random.key(0), in_features, features)))
-
-
-@functools.lru_cache(maxsize=256)
-def input_shape(cell: Cell, features: int) -> Any:
-    """What one input of the cell looks like; its width, which nobody has said yet, is that of the state."""
-
-    def look() -> None:
-        params = cell.init(jax.random.key(0), features, features)
-        as_dict(params)
-        # In here, as shapes alone are no params.
-        found.append(cell.input_shape(params))
-
-    found: list[Any] = []
-    jax.eval_shape(look)
-    return found[0]
-
-
-def as_params(kind: Any, leaves: Mapping[str, jax.Array]) -> Any:
-    """A cell's params, of the NamedTuple `kind`, from their names."""
-    check_names("params", leaves, kind._fields)
-    return kind(**leaves)
-
-
-def check_names(name: str, found: Mapping[str, Any], wanted: Iterable[str]) -> None:
-    """The same names, in any order: parameters of another layout or cell are refused, not half used."""
-    if set(found) != set(wanted):
-        raise ValueError(
-            f"{name}: expected {', '.join(sorted(wanted))}, got {', '.join(sorted(found))}; "
-            "load parameters of a module with the same cell and directions."
-        )
-
-
-def stored_width(cell: Cell, leaves: Mapping[str, jax.Array], features: int) -> int:
-    """The input width that stored params of one layer were made for."""
-    # Their NamedTuple does not depend on the width, which is what is asked for; some cells want it to divide features.
-    width = first_shape(cell.input_shape(as_params(params_type(cell, features, features), leaves)))[-1]
-    return features if width is None else width
-
-
-def direction_names(bidirectional: bool) -> tuple[str, ...]:
-    """Which directions a layer has, in their order."""
-    return DIRECTIONS if check_flag("bidirectional", bidirectional) else DIRECTIONS[:1]
+def plain_array(name: str, value: Any) -> Any:
+    """An array as it came, since to convert one is an operation, at whose NaN jax_debug_nans would look."""
+    if isinstance(value, jax.Array) or (isinstance(value, np.ndarray) and value.dtype.kind in "biufc"):
+        return value
+    return check_array(name, value)
 
 
 def cast_inputs(name: str, xs: Any, dtype: Any) -> jax.Array:
@@ -106,7 +73,26 @@ def cast_leaves(cell: Cell, name: str, xs: Any, shapes: Any, dtype: Any) -> Any:
 def width_of(cell: Cell, name: str, xs: Any, features: int) -> int:
     """`in_features` for these inputs."""
     _, first, _ = input_leaves(cell, name, xs, input_shape(cell, features))[0]
-    return (check_array(name, first).shape or (1,))[-1]
+    return (plain_array(name, first).shape or (1,))[-1]
+
+
+def warn_of_idle_dropout(rate: Any, layers: int) -> None:
+    """A rate that does nothing, as there is nothing between layers; what is no rate is refused elsewhere."""
+    if layers == 1 and isinstance(rate, int | float) and 0 < rate < 1:
+        warnings.warn(
+            f"dropout_rate: expected num_layers of 2 or more, since dropout acts between layers, got num_layers=1 with "
+            f"dropout_rate={rate}; nothing is dropped: pass more layers, or put Flax's own Dropout after the module.",
+            UserWarning,
+            stacklevel=_callers_level(),
+        )
+
+
+def _callers_level() -> int:
+    """How far above the caller of this the first frame is that belongs neither to Flax nor to us."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("flax", "gru_jax"):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def run_stack(
@@ -115,33 +101,193 @@ def run_stack(
     xs: Any,
     *,
     initial_carry: Any,
+    seq_lengths: Any,
     mask: Any,
     resets: Any,
+    reset_carry: Any,
     time_major: bool,
     dtype: Any,
-    **options: Any,
+    dropout_rate: float,
+    dropout_key: Any,
+    precision: Any,
+    unroll: int,
+    remat: int | None,
+    backend: str,
 ) -> tuple[Any, jax.Array]:
-    """`scan_layers` on `(*B, T, I)`, or on `(T, *B, I)` with `time_major`; mask and resets follow the layout of xs."""
-    axes = ("T", "*B") if check_flag("time_major", time_major) else ("*B", "T")
-    xs = cast_leaves(cell, "xs", xs, cell.input_shape(params[0][0]), dtype)
+    """`scan_layers` on `(*B, T, I)`, or on `(T, *B, I)` with `time_major`.
+
+    mask, resets, and a reset_carry that has a time axis, follow the layout of xs.
+    """
+    check_flag("time_major", time_major)
+    shapes = cell.input_shape(params[0][0])
+    (name, first, own), *others = input_leaves(cell, "xs", xs, shapes)
+    arrays = [plain_array(path, leaf) for path, leaf, _ in ((name, first, own), *others)]
+    xs = type(shapes)(*arrays) if hasattr(shapes, "_fields") else arrays[0]
+    lead = arrays[0].shape[: max(0, arrays[0].ndim - len(own))]
+    plan = _Plan(
+        cell,
+        bool(time_major),
+        None if dtype is None else check_dtype("dtype", dtype),
+        check_dropout(dropout_rate),
+        (
+            ("precision", check_precision(precision)),
+            ("unroll", check_positive("unroll", unroll, remedy="1 runs one step at a time")),
+            (
+                "remat",
+                None if remat is None else check_positive("remat", remat, remedy="None keeps the carry of every step"),
+            ),
+            ("backend", backend),
+        ),
+    )
+    with _reading(lead, time_major):
+        if lead:
+            steps, batch = (lead[0], lead[1:]) if time_major else (lead[-1], lead[:-1])
+            # Out here, where lengths have values and where what is no array has a name.
+            seq_lengths = check_lengths(seq_lengths, steps, batch)
+            check_states(cell, params, "initial_carry", initial_carry, batch)
+            if time_major:
+                check_states(cell, params, "reset_carry", reset_carry, batch, steps=steps)
+            else:
+                _check_restored(cell, params, reset_carry, batch, steps)
+            mask, resets = (_check_mask(n, m, lead, time_major) for n, m in (("mask", mask), ("resets", resets)))
+        return _run(plan, params, xs, initial_carry, seq_lengths, mask, resets, reset_carry, dropout_key)
+
+
+class Widths(NamedTuple):
+    """What the params of a stack say of the module that they are for."""
+
+    in_features: Any
+    features: tuple[int, ...]
+    bidirectional: bool
+    dtype: Any
+
+
+def stack_widths(cell: Cell, params: Any) -> Widths:
+    """Widths and directions of `params[layer][direction]`, which are checked by tracing one step through each layer."""
+    check_cell(cell)
+    check_nesting("params", params)
+    directions = [len(layer) for layer in params]
+    if len(set(directions)) > 1:
+        raise ValueError(
+            f"params: expected as many directions in every layer, got {directions}; run gru_jax.scan_layers on them."
+        )
+    shapes = cell.input_shape(params[0][0])
+    dtype = jax.tree.leaves(params)[0].dtype
+    (*_, wide), *others = every = shapes if hasattr(shapes, "_fields") else (shapes,)
+    if wide is None:
+        state = jax.tree.leaves(carry_shapes(cell, (), params[0][0]))[0]
+        wide = stored_width(cell, as_dict(params[0][0]), state.shape[-1])
+        every = ((*every[0][:-1], wide), *others)
+    arrays = [jax.ShapeDtypeStruct((1, *(1 if size is None else size for size in axes)), dtype) for axes in every]
+    xs = type(shapes)(*arrays) if hasattr(shapes, "_fields") else arrays[0]
+    jax.eval_shape(lambda params, xs: scan_layers(cell, params, xs), params, xs)
+    features = []
+    for layer in params:
+        _, xs = jax.eval_shape(lambda layer, xs: scan_layers(cell, (layer,), xs), layer, xs)
+        features.append(xs.shape[-1] // len(layer))
+    return Widths(wide, tuple(features), directions[0] == 2, dtype)
+
+
+def step_stack(
+    cell: Cell, params: Any, x: Any, carry: Any, *, reset: Any, dtype: Any, precision: Any
+) -> tuple[Any, jax.Array]:
+    """`step_layers` on an input in the dtype that a module was told."""
+    x = cast_leaves(cell, "x", x, cell.input_shape(params[0][0]), dtype)
+    return step_layers(cell, params, carry, x, reset=reset, precision=precision)
+
+
+# One program for all of it: jax_debug_nans looks at what each operation by itself returns, and padding may hold NaN.
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _run(
+    plan: _Plan,
+    params: Any,
+    xs: Any,
+    initial_carry: Any,
+    seq_lengths: Any,
+    mask: Any,
+    resets: Any,
+    reset_carry: Any,
+    dropout_key: Any,
+) -> tuple[Any, jax.Array]:
+    cell = plan.cell
+    axes = ("T", "*B") if plan.time_major else ("*B", "T")
+    xs = cast_leaves(cell, "xs", xs, cell.input_shape(params[0][0]), plan.dtype)
     check_inputs(cell, "xs", xs, params[0][0], axes=axes)
-    lead = leading_shape(cell, params[0][0], xs)
-    axis = 0 if time_major else len(lead) - 1
-    check_states(cell, params, "initial_carry", initial_carry, lead[:axis] + lead[axis + 1 :])
-    if not time_major:
-        mask, resets = (_time_first(name, m, lead) for name, m in (("mask", mask), ("resets", resets)))
-    xs = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, axis, 0), xs)
-    carry, ys = scan_layers(cell, params, xs, initial_carry, mask=mask, resets=resets, **options)
+    axis = 0 if plan.time_major else len(leading_shape(cell, params[0][0], xs)) - 1
+    xs, mask, resets = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, axis, 0), (xs, mask, resets))
+    if axis and reset_carry is not None:
+        of_a_row = _of_each(lambda p: carry_shapes(cell, (), p), params)
+        reset_carry = jax.tree.map(
+            lambda leaf, row: jnp.moveaxis(leaf, axis, 0) if leaf.ndim - row.ndim > axis else leaf,
+            tuple(tuple(layer) for layer in reset_carry),
+            of_a_row,
+        )
+    carry, ys = scan_layers(
+        cell,
+        params,
+        xs,
+        initial_carry,
+        seq_lengths=seq_lengths,
+        mask=mask,
+        resets=resets,
+        reset_carry=reset_carry,
+        dropout_rate=plan.dropout_rate,
+        dropout_key=dropout_key,
+        **dict(plan.options),
+    )
     return carry, jnp.moveaxis(ys, 0, axis)
 
 
-def _time_first(name: str, value: Any, shape: tuple[int, ...]) -> jax.Array | None:
-    if value is None:
-        return None
+@contextlib.contextmanager
+def _reading(lead: Sequence[int], time_major: bool) -> Iterator[None]:
+    """Errors about shapes say how xs is read where it has no batch axis, which its first may have been meant for."""
+    try:
+        yield
+    except ValueError as error:
+        if len(lead) != 1:
+            raise
+        raise ValueError(
+            f"{error} xs has one axis before its features, which is read as time, {lead[0]} steps of one row without a "
+            f"batch axis; for a batch of single steps pass xs[{'None' if time_major else ':, None'}], or call step."
+        ) from None
+
+
+def _of_each(function: Any, params: Any) -> tuple[tuple[Any, ...], ...]:
+    return tuple(tuple(function(p) for p in directions) for directions in params)
+
+
+def _check_restored(cell: Cell, params: Any, states: Any, batch: Sequence[int], steps: int) -> None:
+    """What resets restore, batch-major: as any carry, or with an axis of time after the batch."""
+    if states is None:
+        return
+    check_nesting("reset_carry", states, like=params)
+    for layer, row in enumerate(states):
+        for direction, state in enumerate(row):
+            p, name = params[layer][direction], f"reset_carry[{layer}][{direction}]"
+            of_a_row = jax.tree.leaves(carry_shapes(cell, (), p))
+            leaves = jax.tree.leaves(state)
+            if len(leaves) != len(of_a_row) or not any(
+                np.ndim(leaf) > len(batch) + one.ndim for leaf, one in zip(leaves, of_a_row, strict=True)
+            ):
+                check_carry(cell, name, state, p, batch)
+                continue
+            for leaf, one in zip(leaves, of_a_row, strict=True):
+                shape, plain = (*batch, steps, *one.shape), (*batch, *one.shape)
+                found = check_array(name, leaf).shape
+                if len(found) == len(shape) and any(a not in (1, b) for a, b in zip(found, shape, strict=True)):
+                    raise ValueError(
+                        f"{name}: expected shape {shape}, (*B, T, H) with one for each step, or {plain}, "
+                        f"got {found}; for time-major arrays pass time_major=True."
+                    )
+
+
+def _check_mask(name: str, value: Any, shape: tuple[int, ...], time_major: bool) -> jax.Array | None:
+    if value is None or time_major:
+        return check_step_mask(name, value, shape)
     value = check_array(name, value)
     if value.shape != shape:
         raise ValueError(
             f"{name}: expected shape {shape}, (*B, T) as in xs, got {value.shape}; "
             "for time-major arrays pass time_major=True."
         )
-    return jnp.moveaxis(value, -1, 0)
+    return check_step_mask(name, value, shape)

@@ -25,6 +25,23 @@ MODULE_MISTAKES = {
         ["initial_carry:", "[layer][direction]", "ndarray"],
     ),
     "lengths": (lambda run: run(MODULE_XS, seq_lengths=np.ones(T, int)), ["seq_lengths:", "(3,)", "(5,)", "mask"]),
+    "no batch, lengths": (
+        lambda run: run(np.zeros((B, I), np.float32), seq_lengths=np.ones(B, int)),
+        ["seq_lengths:", "(3,)", "read as time, 3 steps", "batch axis", "xs[:, None]"],
+    ),
+    "no batch, carry": (
+        lambda run: run(np.zeros((B, I), np.float32), initial_carry=((np.zeros((B, H), np.float32),),)),
+        ["initial_carry[0][0]:", "(3, 4)", "read as time, 3 steps", "batch axis"],
+    ),
+    "no batch, width": (
+        lambda run: run(np.zeros((B, 9), np.float32)),
+        ["xs:", "(3, 9)", "read as time, 3 steps", "batch axis"],
+    ),
+    "complex": (lambda run: run(MODULE_XS.astype(np.complex64)), ["xs:", "complex64", "x.real, x.imag"]),
+    "reset_carry": (
+        lambda run: run(MODULE_XS, resets=np.ones((B, T), bool), reset_carry=((np.zeros((T, B, H), np.float32),),)),
+        ["reset_carry[0][0]:", "(3, 5, 4), (*B, T, H)", "(5, 3, 4)", "time_major=True"],
+    ),
     "time_major": (lambda run: run(MODULE_XS, time_major="no"), ["time_major:", "True or False", "'no'"]),
 }
 
@@ -84,7 +101,7 @@ def test_a_mistake_with_a_module_is_named(name, flax):
             lambda: gru_jax.linen.GRU(H).apply(
                 gru_jax.linen.GRU(H, cell=gru_jax.min_gru()).init(KEY, MODULE_XS), MODULE_XS
             ),
-            ["params:", "b_h, b_i, w_h, w_i", "b_i, w_i", "same cell"],
+            ["params['layer_0']['forward']:", "b_h, b_i, w_h, w_i", "b_i, w_i", "same cell"],
         ),
         (
             lambda: (

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gru_jax._cells.boxes import note_box, note_same_box, opened
 from gru_jax._cells.checks import check_dtype, check_float_array, check_key, check_positive
 from gru_jax._cells.precision import carry_dtype
 
@@ -62,20 +63,25 @@ def per_gate(name: str, init: Initializer, key: jax.Array, shape: tuple[int, ...
     """One draw of `init(key, shape, dtype)` for each gate, side by side along the last axis."""
     # Half-precision draws are made in float32 first: QR, behind the orthogonal initialiser, has no half-precision form.
     wide = carry_dtype(dtype)
-    blocks = [check_float_array(name, init(gate_key, shape, wide)) for gate_key in jax.random.split(key, gates)]
+    drawn = [opened(init(gate_key, shape, wide)) for gate_key in jax.random.split(key, gates)]
+    blocks = [check_float_array(name, block) for block, _ in drawn]
     for block in blocks:
         if block.shape != shape:
             raise ValueError(
                 f"{name}: expected an initialiser that returns the shape it is asked for, {shape}, got {block.shape}; "
                 "it is called once per gate as init(key, shape, dtype)."
             )
-    return jnp.concatenate([jnp.astype(block, dtype) for block in blocks], axis=-1)
+    side_by_side = jnp.concatenate([jnp.astype(block, dtype) for block in blocks], axis=-1)
+    note_box(side_by_side, drawn[0][1])
+    return side_by_side
 
 
 def set_gate(bias: jax.Array, gate: int, gates: int, value: jax.Array | float) -> jax.Array:
     """`bias (gates * H,)` with the block of one gate replaced."""
     features = bias.shape[0] // gates
-    return bias.at[gate * features : (gate + 1) * features].set(jnp.asarray(value, bias.dtype))
+    changed = bias.at[gate * features : (gate + 1) * features].set(jnp.asarray(value, bias.dtype))
+    note_same_box(changed, bias)
+    return changed
 
 
 def chrono(key: jax.Array, features: int, longest: float, dtype: Any) -> jax.Array:
