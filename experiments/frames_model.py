@@ -42,11 +42,12 @@ class FramesModel(nn.Module):
         if self.input_features is not None:
             places = self.patch_size is not None
             self.input_layer = nn.Conv(self.input_features, (3, 3)) if places else nn.Dense(self.input_features)
+        layers = self.num_layers if isinstance(self.features, int) else len(self.features)
         self.recurrent = gru_jax.linen.GRU(
             self.features,
             num_layers=self.num_layers,
             bidirectional=self.bidirectional,
-            dropout_rate=self.dropout_rate,
+            dropout_rate=self.dropout_rate if layers > 1 else 0.0,
             cell=self.cell,
         )
         if self.readout == "attention":

@@ -55,11 +55,12 @@ class SequenceModel(nn.Module):
                 self.input_layer = _embedding(self.inputs, self.input_features)
             else:
                 self.input_layer = nn.Dense(self.input_features)
+        layers = self.num_layers if isinstance(self.features, int) else len(self.features)
         self.recurrent = gru_jax.linen.GRU(
             self.features,
             num_layers=self.num_layers,
             bidirectional=self.bidirectional,
-            dropout_rate=self.dropout_rate,
+            dropout_rate=self.dropout_rate if layers > 1 else 0.0,
             cell=self.cell,
         )
         if self.readout == "attention":

@@ -89,7 +89,8 @@ def _read(
         BATCH_MAJOR.time_first(source),
         seq_lengths=seq_lengths,
         mask=None if mask is None else BATCH_MAJOR.time_first(mask, features=0),
-        dropout_rate=plan.dropout_rate,
+        # Of one layer nothing is dropped, and that of the read-out is not the encoder's.
+        dropout_rate=plan.dropout_rate if len(params.encoder) > 1 else 0.0,
         dropout_key=dropout_key,
         backend=plan.backend,
     )

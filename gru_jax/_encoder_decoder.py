@@ -57,8 +57,7 @@ def encode(
       cell: the cell of every layer.
       params: what `init_encoder_decoder` returned.
       xs: the source `(S, *B, I)`.
-      carry: initial states of its layers, `carry[layer][direction]`; None: zeros. Under `jax.shard_map` or on a mesh of
-        explicit axes pass one, sharded as the batch is.
+      carry: initial states of its layers, `carry[layer][direction]`; None: zeros.
       seq_lengths: int `(*B,)`: row b is `xs[:seq_lengths[b]]` and the rest is padding, of which nothing is seen.
       mask: bool `(S, *B)`, False = padding; not together with `seq_lengths`.
       precision: of all matrix products, as in `gru_jax.scan`.
@@ -151,7 +150,8 @@ def decode(
     _check_encoded(params, encoded, "xs", xs)
     start = encoded.carry if carry is None else carry
     rate = check_dropout(dropout_rate)
-    dropout: dict[str, Any] = {"dropout_rate": dropout_rate, "dropout_key": dropout_key}
+    between = dropout_rate if len(params.decoder) > 1 else 0.0
+    dropout: dict[str, Any] = {"dropout_rate": between, "dropout_key": dropout_key}
     carry, ys = scan_layers(cell, params.decoder, xs, start, precision=precision, **dropout, **options)
     key = jax.random.fold_in(dropout_key, len(params.decoder)) if rate and dropout_key is not None else None
     with with_precision(precision):

@@ -3,7 +3,9 @@
 The architecture is the nesting of the params, `params[layer][direction]`; the carry nests likewise.
 """
 
+import inspect
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -107,7 +109,8 @@ def scan_layers(
       xs: inputs `(T, *B, I)`, or what else the cell reads; a cell that reads several arrays makes one layer only.
       carry: initial states, nested like params; None: zeros.
       dropout_rate: in [0, 1): the share of the values between layers that is zeroed, the others scaled up by
-        1 / (1 - rate); never on the input of the first layer or on the output of the last.
+        1 / (1 - rate); never on the input of the first layer or on the output of the last, so that with one layer
+        a UserWarning says that it does nothing.
       dropout_key: a random key, needed when the rate is not 0.
       reset_carry: what a reset restores, nested like params; None: zeros.
       **scan_options: what `gru_jax.scan` takes: seq_lengths, mask, resets, reverse (not with two directions), unroll,
@@ -135,6 +138,7 @@ def scan_layers(
             "reverse: expected False with two directions, got True; both are run already: flip xs, or drop reverse."
         )
     rate = check_dropout(dropout_rate)
+    warn_of_idle_dropout(rate, len(params))
     key = _check_dropout_key(rate, dropout_key)
     _, xs = check_inputs(cell, "xs", xs, params[0][0], axes=("T", "*B"))
     steps, *batch = leading_shape(cell, params[0][0], xs)
@@ -165,6 +169,25 @@ def check_dropout(rate: Any) -> float:
     if not (math.isfinite(rate) and 0 <= rate < 1):
         raise ValueError(f"dropout_rate: expected a number in [0, 1), got {rate}; 0 turns dropout off.")
     return float(rate)
+
+
+def warn_of_idle_dropout(rate: Any, layers: int) -> None:
+    """A rate that does nothing, as there is nothing between layers; what is no rate is refused elsewhere."""
+    if layers == 1 and isinstance(rate, int | float) and 0 < rate < 1:
+        warnings.warn(
+            f"dropout_rate: expected num_layers of 2 or more, since dropout acts between layers, got num_layers=1 with "
+            f"dropout_rate={rate}; nothing is dropped: pass more layers, or drop what the layer returns.",
+            UserWarning,
+            stacklevel=_callers_level(),
+        )
+
+
+def _callers_level() -> int:
+    """How far above the caller of this the first frame is that belongs neither to Flax nor to us."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("flax", "gru_jax"):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _check_dropout_key(rate: float, key: Any) -> Any:

@@ -11,7 +11,7 @@ from gru_jax._cells.boxes import kept_boxes
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_batch_shape, check_flag
 from gru_jax._cells.gru import gru
-from gru_jax._layers import check_dropout, layer_widths
+from gru_jax._layers import check_dropout, layer_widths, warn_of_idle_dropout
 from gru_jax._linen_params import boxed
 from gru_jax._param_names import (
     as_dict,
@@ -24,7 +24,7 @@ from gru_jax._param_names import (
     stored_width,
 )
 from gru_jax._scan_checks import check_cell
-from gru_jax._stack import run_stack, step_stack, warn_of_idle_dropout, width_of
+from gru_jax._stack import run_stack, step_stack, width_of
 
 
 class GRU(nn.Module):

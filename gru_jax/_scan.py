@@ -15,7 +15,7 @@ from gru_jax._backends.backend import Backend
 from gru_jax._cells.carry_checks import broadcast_carry, check_carry
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_flag, check_inputs, check_positive, leading_shape
-from gru_jax._cells.placement import batch_sharding, place, varying_axes
+from gru_jax._cells.placement import batch_sharding, gathered, place, varying_axes
 from gru_jax._cells.precision import input_dtype
 from gru_jax._choice import choose
 from gru_jax._chunks import run_in_chunks
@@ -157,6 +157,7 @@ def _run(
     carry = zero if carry is None else broadcast_carry(carry, zero)
     by_step, reset_carry = _spread(zero if reset_carry is None else reset_carry, zero, steps)
 
+    params = gathered(params)
     # A loop needs states of one type, sharded as the batch of xs and differing over the mesh where anything does, and
     # time that is not sharded.
     sharded = batch_sharding(jax.tree.leaves(xs)[0], range(1, 1 + len(batch)))

@@ -5,9 +5,7 @@ Batch-major in, time-major through `scan_layers`, batch-major out.
 
 import contextlib
 import functools
-import inspect
 import itertools
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -74,25 +72,6 @@ def width_of(cell: Cell, name: str, xs: Any, features: int) -> int:
     """`in_features` for these inputs."""
     _, first, _ = input_leaves(cell, name, xs, input_shape(cell, features))[0]
     return (plain_array(name, first).shape or (1,))[-1]
-
-
-def warn_of_idle_dropout(rate: Any, layers: int) -> None:
-    """A rate that does nothing, as there is nothing between layers; what is no rate is refused elsewhere."""
-    if layers == 1 and isinstance(rate, int | float) and 0 < rate < 1:
-        warnings.warn(
-            f"dropout_rate: expected num_layers of 2 or more, since dropout acts between layers, got num_layers=1 with "
-            f"dropout_rate={rate}; nothing is dropped: pass more layers, or put Flax's own Dropout after the module.",
-            UserWarning,
-            stacklevel=_callers_level(),
-        )
-
-
-def _callers_level() -> int:
-    """How far above the caller of this the first frame is that belongs neither to Flax nor to us."""
-    frame, level = inspect.currentframe(), 0
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("flax", "gru_jax"):
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 def run_stack(

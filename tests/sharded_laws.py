@@ -67,11 +67,16 @@ def other_shapes():
     case = KINDS[0]
     params, x = case.params(dtype=np.float32), case.xs((4, 2, 4), dtype=np.float32)
     alone = case.scan(params, x)
+    even = case.params(dtype=np.float32, features=4)
     with jax.set_mesh(jax.make_mesh((2,), ("d",), axis_types=(AxisType.Explicit,))):
         for spec in ((None, "d"), (None, None, "d"), ("d",), (None, None, None, "d")):
             found = case.scan(params, jax.device_put(x, PartitionSpec(*spec)))
             if relative_error(found, alone) > 1e-5:
                 print("sharded as", spec)
+        weights = jax.tree.map(lambda p: jax.device_put(p, PartitionSpec(*(None,) * (p.ndim - 1), "d")), even)
+        found = case.scan(weights, jax.device_put(x[:, 0], PartitionSpec(None, "d")))
+        if relative_error(found, case.scan(even, x[:, 0])) > 1e-5:
+            print("sharded weights")
         empty = jax.device_put(x[:0, 0], PartitionSpec(None, "d"))
         carry, _ = case.scan(params, empty)
         if tuple(jax.typeof(carry).sharding.spec) != ("d", None):

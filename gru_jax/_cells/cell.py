@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from gru_jax._cells.carry_checks import broadcast_carry, check_call
 from gru_jax._cells.checks import leading_shape
+from gru_jax._cells.placement import gathered
 from gru_jax._cells.precision import compute_params, input_dtype
 from gru_jax._cells.select import select
 from gru_jax._cells.steps import run_step
@@ -133,6 +134,7 @@ class Cell:
 @functools.partial(jax.jit, static_argnums=0, inline=True)
 def _call(cell: Cell, params: Any, carry: Any, x: Any, reset: Any, reset_carry: Any) -> tuple[Any, jax.Array]:
     batch = leading_shape(cell, params, x)
+    params = gathered(params)
     zero = cell.carry(params, batch_shape=batch)
     carry = broadcast_carry(carry, zero)
     if reset is not None:

@@ -41,6 +41,15 @@ def place(tree: Any, leading: tuple[Any, ...], varying: frozenset[str]) -> Any:
     return jax.tree.map(leaf, tree)
 
 
+def gathered(params: Any) -> Any:
+    """Params whose types say that they are sharded, whole on every device: each step multiplies with all of them."""
+
+    def leaf(p: jax.Array) -> jax.Array:
+        return jax.sharding.reshard(p, PartitionSpec()) if any(batch_sharding(p, range(p.ndim))) else p
+
+    return jax.tree.map(leaf, params)
+
+
 def _varying(aval: Any) -> frozenset[str]:
     # `vma` in JAX before 0.10.
     return frozenset(aval.manual_axis_type.varying)
