@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import config as configs
+from experiments import overrides as command_line
 from experiments import tasks, terminal
 from experiments.bench.directory import BenchDirectory, is_bench
 from experiments.bench.directory import default_path as default_bench_path
@@ -50,7 +51,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     # argparse takes no further overrides after an option has come between; here they may stand anywhere.
     options, rest = parser.parse_known_args(arguments)
     if rest and ("overrides" not in options or any(argument.startswith("-") for argument in rest)):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        meant = command_line.meant_by_options(rest, ("--run-dir", "--continue")) if "overrides" in options else ""
+        parser.error(f"unrecognized arguments: {' '.join(rest)}{'; ' if meant else ''}{meant}")
     if rest:
         options.overrides = [*options.overrides, *rest]
     return options
@@ -149,7 +151,7 @@ def _train(options: argparse.Namespace, command: str) -> int:
 def _eval(options: argparse.Namespace, _: str) -> int:
     directory = RunDirectory(options.run_directory)
     config = directory.read_config()
-    tasks.check_data(config.task)
+    directory.check_data(config)
 
     from experiments.evaluation import evaluate_checkpoint
 
@@ -189,7 +191,7 @@ def _plot(options: argparse.Namespace, _: str) -> int:
 
 def _export(options: argparse.Namespace, _: str) -> int:
     request = export_request.check(options.run_directory, options.to, options.output)
-    tasks.check_data(request.config.task)
+    request.directory.check_data(request.config)
 
     from experiments.export.run import export
     from experiments.export.told import show

@@ -93,7 +93,7 @@ def cut_back(path: Path, training: TrainingConfig, step: int) -> int:
             state = "is missing" if number >= len(lines) else "is damaged" if row is None else "is another one"
             raise UserError(
                 f"{path}:{number + 1}: the {split} row of step {at} {state}, though there is a checkpoint of step "
-                f"{step}; restore the file, or delete {path.parent} to run it again"
+                f"{step}; restore the file, or train again in another --run-dir"
             )
     if len(lines) > len(expected):
         os.truncate(path, sum(len(line) for line in lines[: len(expected)]))

@@ -111,7 +111,7 @@ class _Run:
         if last > 2 * self.config.checkpoint.every:
             raise UserError(
                 f"{self.directory.checkpoints}: empty, though metrics.jsonl reaches step {last}; put the checkpoints "
-                f"back, or delete {self.directory} to begin again at step 0"
+                "back, or choose another --run-dir to begin again at step 0"
             )
 
     def tell_start(self, facts: dict[str, Any]) -> None:

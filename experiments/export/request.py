@@ -4,8 +4,6 @@ import importlib.util
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.bench.directory import is_bench
-from experiments.compare.directory import is_comparison
 from experiments.errors import UserError
 from experiments.run_directory import RunDirectory
 from experiments.schema import Config
@@ -40,7 +38,8 @@ def check(run: Path, to: str, output: Path | None) -> Request:
     """
     if to not in FORMATS:
         raise UserError(f"--to: expected one of {', '.join(FORMATS)}, got {to}")
-    directory, config = _finished(run)
+    directory = RunDirectory(run)
+    config, _ = directory.read_finished()
     if to == "onnx":
         _refuse_what_onnx_lacks(directory, config)
     if importlib.util.find_spec(_PACKAGES[to]) is None:
@@ -53,24 +52,6 @@ def check(run: Path, to: str, output: Path | None) -> Request:
         if not output.parent.is_dir():
             raise UserError(f"--output: {output.parent}: no such directory; make it first")
     return Request(directory, config, to, output or directory.path / "export" / f"model.{to}")
-
-
-def _finished(run: Path) -> tuple[RunDirectory, Config]:
-    if is_comparison(run):
-        raise UserError(f"{run}: a comparison, of many models; name one of its runs, {run}/<variant>/<seed>")
-    if is_bench(run):
-        raise UserError(f"{run}: a bench, which keeps no model; name the directory of a training run")
-    directory = RunDirectory(run)
-    config = directory.read_config()
-    summary = directory.read_summary() or {}
-    if summary.get("status") == "diverged":
-        raise UserError(
-            f"{directory}: this run diverged at step {summary.get('diverged_at_step')}, so it has no model to export; "
-            "train another config"
-        )
-    if summary.get("status") != "complete":
-        raise UserError(f"{directory}: not finished; the command in {directory.command} goes on with it")
-    return directory, config
 
 
 def _refuse_what_onnx_lacks(directory: RunDirectory, config: Config) -> None:
