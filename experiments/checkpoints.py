@@ -88,26 +88,44 @@ def restore(directory: Path, step: int, like: Any) -> tuple[Any, float]:
 
     Raises UserError that names the folder and the way out if it is damaged, or of a state with other shapes.
     """
+    abstract = jax.tree.map(lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape), like)
+    contents = _load(directory, step, _contents(abstract, 0.0))
+    shapes = [leaf.shape for leaf in jax.tree.leaves(like)]
+    if [np.shape(leaf) for leaf in jax.tree.leaves(contents["state"])] != shapes:
+        raise UserError(
+            f"{directory / str(step)}: a checkpoint of another config or other data: its arrays have other shapes"
+        )
+    return jax.tree.map(jax.numpy.asarray, contents["state"]), float(contents["seconds"])
+
+
+def restore_as_saved(directory: Path, step: int) -> dict[str, Any]:
+    """The state saved at ``step`` as nested dicts of NumPy arrays, for those who know no config of it."""
+    return _load(directory, step, None)["state"]
+
+
+def _load(directory: Path, step: int, like: Any) -> dict[str, Any]:
+    """What was saved, in the structure of ``like`` (None: dicts); UserError if it is damaged or has another one."""
     folder = directory / str(step)
-    problem = _damage(folder)
-    contents = None
+    problem, known_whole = _damage(folder)
     if not problem:
-        abstract = jax.tree.map(lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape), like)
         with _silence("asyncio", "absl"):
             try:
-                contents = _orbax.load(folder.absolute(), _contents(abstract, 0.0))
+                return _orbax.load(folder.absolute(), *([] if like is None else [like]))
             except (ValueError, TypeError, KeyError, OSError) as error:
                 problem = str(error).partition("[tensorstore_spec")[0].partition("\n")[0][:200].strip()
+                full = isinstance(error, OSError) and error.errno is not None
             # What a failed load leaves behind complains when it is collected; not later, and not on the terminal.
-            gc.collect()
-    shapes = [leaf.shape for leaf in jax.tree.leaves(like)]
-    if contents is not None and [np.shape(leaf) for leaf in jax.tree.leaves(contents["state"])] != shapes:
-        raise UserError(f"{folder}: a checkpoint of another config or other data: its arrays have other shapes")
-    if problem or contents is None:
-        earlier = [other for other in saved_steps(directory) if other < step]
-        remedy = f"fall back to step {earlier[-1]}" if earlier else "begin again at step 0"
-        raise UserError(f"{folder}: a damaged checkpoint ({problem}); delete this folder to {remedy}")
-    return jax.tree.map(jax.numpy.asarray, contents["state"]), float(contents["seconds"])
+            finally:
+                gc.collect()
+        if full:
+            raise UserError(f"{folder}: cannot be read: {problem}; mend that")
+        if known_whole:
+            raise UserError(
+                f"{folder}: a whole checkpoint, but of another config, other data or another version: {problem}"
+            )
+    earlier = [other for other in saved_steps(directory) if other < step]
+    remedy = f"fall back to step {earlier[-1]}" if earlier else "begin again at step 0"
+    raise UserError(f"{folder}: a damaged checkpoint ({problem}); delete this folder to {remedy}")
 
 
 def _contents(state: Any, seconds: float) -> dict[str, Any]:
@@ -119,17 +137,27 @@ def _checksums(folder: Path) -> dict[str, int]:
     return {file.relative_to(folder).as_posix(): zlib.crc32(file.read_bytes()) for file in files}
 
 
-def _damage(folder: Path) -> str:
-    """What differs from the checksums, or "". They are written with the next save: a killed run's last has none."""
+def _damage(folder: Path) -> tuple[str, bool]:
+    """What differs from the checksums, or ""; and whether they were there to say so.
+
+    They are written with the next save: a killed run's last checkpoint has none.
+    """
     try:
         expected = json.loads((folder / _CHECKSUMS).read_text())
-        found = _checksums(folder)
     except FileNotFoundError:
-        return ""
-    except (ValueError, OSError) as error:
-        return f"{_CHECKSUMS}: {error}"
+        return "", False
+    except ValueError as error:
+        return f"{_CHECKSUMS}: {error}", True
+    except OSError as error:
+        raise UserError(f"{folder / _CHECKSUMS}: cannot be read: {error.strerror}; mend that") from None
+    try:
+        found = _checksums(folder)
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: cannot be read: {error.strerror}; mend that") from None
     changed = [name for name in expected if found.get(name) != expected[name]]
-    return f"{changed[0]} {'differs from what was saved' if changed[0] in found else 'is missing'}" if changed else ""
+    if not changed:
+        return "", True
+    return f"{changed[0]} {'differs from what was saved' if changed[0] in found else 'is missing'}", True
 
 
 @contextlib.contextmanager

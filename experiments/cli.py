@@ -21,7 +21,7 @@ from experiments.compare.directory import default_path as default_compare_path
 from experiments.compare.schema import CompareConfig
 from experiments.errors import UserError
 from experiments.export import request as export_request
-from experiments.run_directory import ADVICE, RunDirectory, default_path, find_runs
+from experiments.run_directory import ADVICE, RunDirectory, default_path
 
 _INTERRUPTED = 130
 
@@ -207,9 +207,9 @@ def _export(options: argparse.Namespace, _: str) -> int:
 def _report(options: argparse.Namespace, command: str) -> int:
     from experiments import report
 
-    runs = [report.read(directory) for directory in find_runs(options.runs) if not _is_no_run(directory.path)]
-    if not runs:
-        raise UserError(f"{', '.join(map(str, options.runs))}: only benches there; plot RUN writes the table of one")
+    runs, left_out = report.read_all(options.runs)
+    for line in left_out:
+        print(line, file=sys.stderr)
     if options.markdown:
         print(report.markdown(runs))
     else:
@@ -221,10 +221,6 @@ def _report(options: argparse.Namespace, command: str) -> int:
 
         print(results_page.write(runs, find_comparisons(options.runs), options.page, command))
     return 0
-
-
-def _is_no_run(path: Path) -> bool:
-    return is_bench(path) or is_comparison(path)
 
 
 def _config(options: argparse.Namespace, _: str) -> int:

@@ -12,12 +12,12 @@ from rich.console import Group
 from rich.table import Table
 
 from experiments import config as configs
-from experiments import metrics_log
+from experiments import metrics_log, run_kinds
 from experiments.errors import UserError
 from experiments.figures import new_figure, save
 from experiments.metrics_log import Row
 from experiments.plots import label, wants_log_scale
-from experiments.run_directory import RunDirectory
+from experiments.run_directory import RunDirectory, find_runs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,6 +95,25 @@ def read(directory: RunDirectory) -> Run:
     rows = metrics_log.read(directory.metrics) if directory.metrics.exists() else []
     name = summary.get("config") or directory.path.resolve().parent.name
     return Run(directory, name, settings, summary, rows)
+
+
+def read_all(paths: list[Path]) -> tuple[list[Run], list[str]]:
+    """All training runs at or below ``paths``, and a line for each that this version cannot read.
+
+    Raises UserError where there is none, or none that can be read.
+    """
+    runs, lines = [], []
+    for directory in find_runs(paths):
+        if run_kinds.kind_of(directory.path) in ("bench", "comparison"):
+            continue
+        try:
+            runs.append(read(directory))
+        except UserError as error:
+            lines += error.messages
+    if not runs:
+        named = ", ".join(map(str, paths))
+        raise UserError(lines or f"{named}: only benches and empty comparisons there; plot RUN draws these")
+    return runs, [f"left out: {line}" for line in lines]
 
 
 def table(runs: Sequence[Run]) -> Group:

@@ -74,6 +74,8 @@ def refuse_what_holds_another(path: Path, wanted: Kind) -> None:
     if kind not in (None, wanted):
         raise UserError(f"{path}: holds {_NAMES[kind]}; choose another directory with --run-dir")
     if CONFIG in found:
+        if kind is None:
+            raise UserError(f"{path}: holds something else (its config.yaml); choose another directory with --run-dir")
         return
     there = f"(found there: {', '.join(found[:5])}{', ...' if found[5:] else ''})"
     what = f"so it is not {'a run' if wanted == 'run' else _NAMES[wanted]}"
@@ -94,9 +96,9 @@ def refuse_what_holds_no_run(path: Path) -> None:
     """UserError that says what ``path`` is in place of a directory with runs in or below it."""
     if not path.exists():
         raise UserError(f"{path}: no such directory{_near(path)}")
-    if path.is_dir() and (owner := _around(path)):
-        raise UserError(f"{path}: no run in or below it, but a part of the run {owner}; name that")
-    if path.is_dir():
+    if path.is_dir() and kind_of(path) is None and not any((path / name).exists() for name in _RUN_FILES):
+        if owner := _around(path):
+            raise UserError(f"{path}: no run in or below it, but a part of the run {owner}; name that")
         raise UserError(f"{path}: no run in or below it{'' if visible(path) else ', which is empty'}")
     refuse_what_is_no_run(path)
 
