@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import config as configs
+from experiments import continuation, start_check, tasks, terminal
 from experiments import overrides as command_line
-from experiments import tasks, terminal
 from experiments.bench.directory import BenchDirectory, is_bench
 from experiments.bench.directory import default_path as default_bench_path
 from experiments.bench.schema import BenchConfig
@@ -55,6 +55,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         parser.error(f"unrecognized arguments: {' '.join(rest)}{'; ' if meant else ''}{meant}")
     if rest:
         options.overrides = [*options.overrides, *rest]
+    if options.run is _train and options.config is None and options.continue_from is None:
+        parser.error("the following arguments are required: CONFIG")
     return options
 
 
@@ -63,8 +65,15 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = commands.add_parser("train", help="train a config; goes on where an earlier process stopped")
-    _add_config_arguments(train)
+    _add_config_arguments(train, nargs="?")
     train.add_argument("--run-dir", type=Path, metavar="DIR", help="default: runs/<config>/<hash of the config>")
+    train.add_argument(
+        "--continue",
+        dest="continue_from",
+        type=Path,
+        metavar="RUN",
+        help="go on from a finished run to more training.steps, in a directory of its own; CONFIG may be left out",
+    )
     train.set_defaults(run=_train)
 
     evaluate = commands.add_parser("eval", help="print the metrics of a run's last checkpoint")
@@ -108,20 +117,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file, see configs/")
+def _add_config_arguments(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    parser.add_argument("config", type=Path, nargs=nargs, metavar="CONFIG", help="a YAML file, see configs/")
     parser.add_argument(
         "overrides", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. seed=3 training.steps=500 model.cell=lstm"
     )
 
 
 def _train(options: argparse.Namespace, command: str) -> int:
-    config = configs.load(options.config, options.overrides)
+    config, name = continuation.load(options.config, options.overrides, options.continue_from)
     tasks.check_data(config.task)
-    name = options.config.stem
     directory = RunDirectory(options.run_dir or default_path(config, name))
     console = terminal.console()
-    if directory.inspect(config) == "complete":
+    continuation.refuse_itself(config, directory)
+    status = directory.inspect(config)
+    if status == "new" and continuation.check(config, directory) is None:
+        start_check.check(config)
+    if status == "complete":
         summary = directory.read_summary() or {}
         terminal.say(console, f"{directory}: already complete, nothing to do; --run-dir DIR trains it again elsewhere")
         terminal.show_results(console, summary)
@@ -252,20 +264,10 @@ def _compare(options: argparse.Namespace, command: str) -> int:
 
 
 def _data(_: argparse.Namespace, __: str) -> int:
-    from rich.table import Table
+    from experiments import data_table
 
-    from experiments.tasks import packages
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("data", "tasks", "licence", "installed", "size", "to install it"):
-        table.add_column(heading, justify="right" if heading == "size" else "left")
-    for data in packages.DATA_SETS:
-        size = packages.size(data)
-        found = "no" if size is None else "yes"
-        shown = "-" if size is None else f"{size / 2**20:.1f} MiB"
-        table.add_row(data.name, ", ".join(data.tasks), data.licence, found, shown, packages.install_line(data))
     console = terminal.console()
-    console.print(table)
+    console.print(data_table.table())
     terminal.say(console, "\nPackages are read, not imported, but for babel; nothing is downloaded at run time.")
     return 0
 

@@ -8,12 +8,22 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.errors import UserError
 from experiments.schema import TrainingConfig
 
 Row = dict[str, Any]
+
+
+class Before(NamedTuple):
+    """What a run had of another that it goes on from: the rows up to a step, which stand first in the file."""
+
+    step: int = 0
+    rows: int = 0
+
+
+NOTHING = Before()
 
 
 class MetricsLog:
@@ -75,19 +85,27 @@ def evaluates_at(training: TrainingConfig, step: int) -> bool:
     return step % training.eval_every == 0 or step == training.steps
 
 
-def cut_back(path: Path, training: TrainingConfig, step: int) -> int:
+def cut_back(path: Path, training: TrainingConfig, step: int, before: Before = NOTHING) -> int:
     """Drop the rows that a checkpoint at ``step`` does not know of, and return how many there were.
 
     Raises UserError if a row is missing or damaged that was written before that checkpoint.
     """
+    lines, known = _lines(path), known_rows(path, training, step, before)
+    if len(lines) > known:
+        os.truncate(path, sum(len(line) for line in lines[:known]))
+    return len(lines) - known
+
+
+def known_rows(path: Path, training: TrainingConfig, step: int, before: Before = NOTHING) -> int:
+    """How many rows a checkpoint at ``step`` knows of; UserError if one of them is missing or damaged."""
     expected = [
         (at, split)
-        for at in range(1, step + 1)
+        for at in range(before.step + 1, step + 1)
         for split, due in (("train", logs_at(training, at)), ("validation", evaluates_at(training, at)))
         if due
     ]
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    for number, (at, split) in enumerate(expected):
+    lines = _lines(path)
+    for number, (at, split) in enumerate(expected, start=before.rows):
         row = _parse(lines[number]) if number < len(lines) else None
         if row is None or (row.get("step"), row.get("split")) != (at, split):
             state = "is missing" if number >= len(lines) else "is damaged" if row is None else "is another one"
@@ -95,9 +113,11 @@ def cut_back(path: Path, training: TrainingConfig, step: int) -> int:
                 f"{path}:{number + 1}: the {split} row of step {at} {state}, though there is a checkpoint of step "
                 f"{step}; restore the file, or train again in another --run-dir"
             )
-    if len(lines) > len(expected):
-        os.truncate(path, sum(len(line) for line in lines[: len(expected)]))
-    return len(lines) - len(expected)
+    return before.rows + len(expected)
+
+
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines(keepends=True) if path.exists() else []
 
 
 def read(path: Path) -> list[Row]:

@@ -31,6 +31,7 @@ class RunDirectory:
         self.config = self.path / "config.yaml"
         self.command = self.path / "command.txt"
         self.environment = self.path / "environment.json"
+        self.continued = self.path / "continued.json"
         self.metrics = self.path / "metrics.jsonl"
         self.tensorboard = self.path / "tensorboard"
         self.checkpoints = self.path / "checkpoints"
@@ -84,6 +85,14 @@ class RunDirectory:
         """What `experiments.pictures` draws of the test split, by file stem; empty where there is nothing to show."""
         return self._read_json(self.pictures, "delete it, and train again in another --run-dir to have it back") or {}
 
+    def read_continued(self) -> dict[str, Any] | None:
+        """What the run began with of one that it goes on from (``run``, ``step``, ``rows``); None if of none."""
+        remedy = "restore it, or train again in another --run-dir"
+        values = self._read_json(self.continued, remedy)
+        if values is not None and not {"run", "step", "rows"} <= values.keys():
+            raise UserError(f"{self.continued}: damaged (without run, step and rows); {remedy}")
+        return values
+
     def _read_json(self, path: Path, remedy: str) -> dict[str, Any] | None:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
@@ -125,7 +134,7 @@ class RunDirectory:
     def _refuse_wrong_kinds(self) -> None:
         folders = (self.tensorboard, self.checkpoints, self.plots)
         files = (self.config, self.command, self.environment, self.metrics, self.sample, self.pictures, self.summary)
-        for path in (*folders, *files):
+        for path in (*folders, *files, self.continued):
             if path.exists() and path.is_dir() != (path in folders):
                 kind = "directory" if path in folders else "file"
                 raise UserError(f"{path}: expected a {kind}; move it away, or choose another directory with --run-dir")

@@ -15,9 +15,8 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from experiments import environment, metrics_log, run_directory
-from experiments.checkpoints import CheckpointWriter, restore, saved_steps
-from experiments.errors import UserError
+from experiments import beginnings, environment, metrics_log, run_directory
+from experiments.checkpoints import CheckpointWriter, saved_steps
 from experiments.evaluation import Evaluator
 from experiments.experiment import Experiment, TrainState, assemble, count_parameters
 from experiments.interruption import Interruption
@@ -63,8 +62,8 @@ def train(config: Config, name: str, directory: RunDirectory, command: str, cons
             return Outcome("complete", 0, directory.read_summary() or {})
         directory.refuse_other_data(experiment.task.facts)
         run = _Run(experiment, name, directory, console)
-        run.restore()
         directory.create(config, command)
+        run.beginning.adopt(directory)
         # What an interrupted process left there is no longer so.
         directory.summary.unlink(missing_ok=True)
         run.tell_start(facts)
@@ -83,42 +82,19 @@ class _Run:
         self.experiment, self.config = experiment, experiment.config
         self.name, self.directory, self.console = name, directory, console
         self.evaluator = Evaluator(experiment)
-        self.state: TrainState = experiment.initial_state()
-        self.start = 0
-        self.seconds_before = 0.0
+        self.beginning = beginnings.begin(experiment, directory)
+        self.state: TrainState = self.beginning.state
+        self.start = self.beginning.step
         self.compile_seconds = 0.0
         self.validation: dict[str, float] = {}
-
-    def restore(self) -> None:
-        """Take up the latest checkpoint, if there is one, and cut metrics.jsonl back to it."""
-        steps = saved_steps(self.directory.checkpoints)
-        if not steps:
-            self._refuse_lost_checkpoints()
-        if steps:
-            self.start = steps[-1]
-            self.state, self.seconds_before = restore(self.directory.checkpoints, self.start, self.state)
-        dropped = metrics_log.cut_back(self.directory.metrics, self.config.training, self.start)
-        if steps or dropped:
-            origin = f"resuming after step {self.start}" if steps else "no checkpoint yet: starting again at step 0"
-            rows = f"; {dropped} later row{'s' * (dropped != 1)} of metrics.jsonl dropped" if dropped else ""
-            self.console.print(f"{origin}{rows}", highlight=False)
-
-    def _refuse_lost_checkpoints(self) -> None:
-        """A run that had come past a checkpoint is not begun again unasked: its rows are results."""
-        rows = metrics_log.read(self.directory.metrics) if self.directory.metrics.exists() else []
-        last = max((row["step"] for row in rows), default=0)
-        # The first checkpoint may have been at work when the process was killed; the second waits for it.
-        if last > 2 * self.config.checkpoint.every:
-            raise UserError(
-                f"{self.directory.checkpoints}: empty, though metrics.jsonl reaches step {last}; put the checkpoints "
-                "back, or choose another --run-dir to begin again at step 0"
-            )
+        if self.beginning.notice:
+            console.print(self.beginning.notice, highlight=False)
 
     def tell_start(self, facts: dict[str, Any]) -> None:
         """Print what is about to run, and record what it runs on."""
         before = self.directory.read_environment()
         if before is None:
-            run_directory.write_json(self.directory.environment, facts)
+            run_directory.write_json(self.directory.environment, facts | self.beginning.facts())
         else:
             for change in environment.changes(before, facts):
                 self.console.print(f"note: not as at the start of the run: {change}", highlight=False)
@@ -131,7 +107,7 @@ class _Run:
             f"{count_parameters(self.state.params):,} parameters",
             "device": f"{facts['device']}, {facts['cores']} cores",
         }
-        for key, value in lines.items():
+        for key, value in [*lines.items(), *self.beginning.lines()]:
             self.console.print(f"{key:<7} {value}", soft_wrap=True, markup=False, highlight=False)
 
     def go(self, interruption: Interruption) -> Outcome:
@@ -187,7 +163,8 @@ class _Run:
     def _log_training(self, step: int) -> metrics_log.Row:
         self._refuse_divergence()
         every = self.config.training.log_every
-        count = step % every or every
+        # Rows come at multiples, but for the last one of a run, which this one may go on from.
+        count = step - max((step - 1) // every * every, self.beginning.before.step)
         values = {
             "loss": float(self.state.loss_sum) / count,
             "grad_norm": float(self.state.grad_norm_sum) / count,
@@ -225,7 +202,7 @@ class _Run:
             raise _Diverged(step, "the update made parameters too large for float32")
 
     def _run_seconds(self) -> float:
-        return self.seconds_before + time.monotonic() - self.began
+        return self.beginning.seconds + time.monotonic() - self.began
 
     def _complete(self, progress: ProgressLine) -> Outcome:
         task = self.experiment.task
@@ -293,4 +270,5 @@ class _Run:
             "steps": steps,
             "seconds": {"compile": round(compiling, 2), "run": round(self._run_seconds(), 2)},
             "parameters": count_parameters(self.state.params),
+            **beginnings.where_it_began(self.experiment, self.directory),
         }
