@@ -225,7 +225,8 @@ def _report(options: argparse.Namespace, command: str) -> int:
     if options.markdown:
         print(report.markdown(runs))
     else:
-        terminal.console().print(report.table(runs))
+        console = terminal.console()
+        console.print(report.table(runs, console.width))
     if options.plot:
         print(report.draw(runs, options.plot))
     if options.page:

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.errors import UserError
-from experiments.report import Run, read_all
+from experiments.run_records import Run, read_all
 from experiments.tasks import risk_scores
 from experiments.tasks.patients import FOLDS
 

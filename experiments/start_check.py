@@ -25,6 +25,9 @@ def check(config: Config) -> Config | None:
         there, _ = run.read_finished()
     old, new = _layers(there), _layers(config)
     different = [key for key in new | old if new.get(key) != old.get(key)]
+    if "model.cell.name" in different:
+        # The options of another cell are others as a matter of course.
+        different = [key for key in different if not key.startswith("model.cell.") or key == "model.cell.name"]
     if different:
         here = ", ".join(f"{key}={_shown(new.get(key))}" for key in different)
         raise UserError(

@@ -99,6 +99,7 @@ def _summary(directory: CompareDirectory, variant: str, config: Config, seeds: l
         "widths": list(config.model.widths),
         "parameters": summaries[0]["parameters"],
         "test": [summary["test"] for summary in complete],
+        "validation": [summary["validation"] for summary in complete],
         "floor": complete[0]["floor"] if complete else {},
         "diverged": len(summaries) - len(complete),
     }
