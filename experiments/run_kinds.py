@@ -71,7 +71,7 @@ def refuse_what_holds_another(path: Path, wanted: Kind) -> None:
     if not found:
         return
     kind = kind_of(path)
-    if kind not in (None, wanted):
+    if kind is not None and kind != wanted:
         raise UserError(f"{path}: holds {_NAMES[kind]}; choose another directory with --run-dir")
     if CONFIG in found:
         if kind is None:

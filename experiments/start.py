@@ -24,7 +24,7 @@ _READOUT = ("output_layer", "target_layer")
 _OF_TOKENS = ("input_layer", "source_layer")
 _NEEDED = ("recurrent", "core")
 # The read-out of an encoder-decoder stands within its core.
-_WITHIN = {("core", "w_o"): "output_layer", ("core", "b_o"): "output_layer"}
+_WITHIN: dict[tuple[str, ...], str] = {("core", "w_o"): "output_layer", ("core", "b_o"): "output_layer"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,18 +175,12 @@ class _Alike:
             return "" if here.alphabet == there.alphabet else "which are of another alphabet"
         return self._unnamed(there, "which are of another task")
 
-    def _unnamed(self, there: Task, another: str) -> str:
+    def _unnamed(self, there: Task, of_another_task: str) -> str:
         """What has no names means the same in one task on one set of data; sentences come from what the task says."""
-        if here_is_another := here_differs(self._here, there):
-            return another if here_is_another == "task" else "which are of other data"
-        return "" if self._same_data and not isinstance(self._here.inputs, Sentences) else "which are of other data"
-
-
-def here_differs(here: Task, there: Task) -> str:
-    """ "task" or "inputs", where two tasks differ in that, or ""."""
-    if here.name != there.name:
-        return "task"
-    return "inputs" if here.inputs != there.inputs else ""
+        if self._here.name != there.name:
+            return of_another_task
+        alike = self._same_data and self._here.inputs == there.inputs and not isinstance(there.inputs, Sentences)
+        return "" if alike else "which are of other data"
 
 
 def _parts(params: Any) -> dict[str, dict[tuple[str, ...], Any]]:

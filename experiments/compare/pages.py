@@ -52,22 +52,14 @@ def markdown(results: dict[str, Any]) -> str:
             ]
         )
     floor = next((one["floor"] for one in results["variants"].values() if one["floor"]), {})
-    lines.append(
-        [
-            "floor",
-            "",
-            "",
-            *("" for _ in chooses),
-            *(f"{floor[metric]:.4g}" if metric in floor else "-" for metric in metrics),
-            "",
-            "",
-        ]
-    )
+    floors = [f"{floor[metric]:.4g}" if metric in floor else "-" for metric in metrics]
+    lines.append(["floor", "", "", *("" for _ in chooses), *floors, "", ""])
     seeds = max(len(one["test"]) + one["diverged"] for one in results["variants"].values())
+    splits = "validation split, to choose by, and test split" if chooses else "test split"
     better = BETTER[results["metric"]]
     notes = [
         f"`{results['command']}`",
-        f"{'validation split, to choose by, and ' if chooses else ''}test split, mean ± standard deviation over {seeds} seeds; {results['metric']}: {better} is better; time and "
+        f"{splits}, mean ± standard deviation over {seeds} seeds; {results['metric']}: {better} is better; time and "
         "memory of one training step, medians of interleaved rounds",
     ]
     return "\n\n".join(["\n".join(f"| {' | '.join(line)} |" for line in lines), *notes]) + "\n"
