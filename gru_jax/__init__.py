@@ -33,6 +33,7 @@ from gru_jax._encoder_decoder_params import BridgeParams, EncoderDecoderParams, 
 from gru_jax._layers import init_layers, scan_layers
 from gru_jax._scan import scan
 from gru_jax._search import Hypotheses, greedy_search
+from gru_jax._step_layers import carry_layers, step_layers
 
 __version__ = "0.1.0"
 
@@ -61,6 +62,7 @@ __all__ = [
     "attention_pooling",
     "backend_for",
     "beam_search",
+    "carry_layers",
     "conv_gru",
     "decode",
     "decode_step",
@@ -83,6 +85,7 @@ __all__ = [
     "rnn",
     "scan",
     "scan_layers",
+    "step_layers",
     "time_gaps",
 ]
 

@@ -1,5 +1,6 @@
 """Which backend runs a call: every backend by name, and the table that `backend="auto"` follows."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -14,28 +15,40 @@ BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (scan, fuse
 
 
 class Row(NamedTuple):
-    """`cell` on `platform` ("*" for any) runs on `backend`."""
+    """`cell` on `platform` ("*" for any), over up to so many steps (None for any number), runs on `backend`."""
 
     cell: str
     platform: str
     backend: str
+    steps: int | None = None
 
 
 # The first row that fits and whose backend can serve the cell is taken.
 TABLE = (
+    # A single step has half the products, and no loop, without what the linear recurrence makes ready.
+    Row(cell="gru", platform="*", steps=1, backend="scan"),
     Row(cell="gru", platform="*", backend="fused"),
     Row(cell="*", platform="*", backend="scan"),
 )
 
 
-def choose(name: Any, cell: Cell, platform: str) -> Backend:
+def choose(name: Any, cell: Cell, platform: str, steps: Any = None) -> Backend:
     """The backend that `backend=name` means for this cell on this platform ("cpu", "gpu", "tpu").
+
+    `steps` is how many there are; None, or what is symbolic, for any number.
 
     Raises:
       ValueError: for an unknown name, or a backend that was asked for by name and cannot serve the cell.
     """
     if isinstance(name, str) and name == "auto":
-        rows = (row for row in TABLE if row.cell in ("*", cell.name) and row.platform in ("*", platform))
+        few = steps if isinstance(steps, int) else math.inf
+        rows = (
+            row
+            for row in TABLE
+            if row.cell in ("*", cell.name)
+            and row.platform in ("*", platform)
+            and (row.steps is None or few <= row.steps)
+        )
         return next(b for b in (BACKENDS[row.backend] for row in rows) if not b.refuses(cell))
     if not isinstance(name, str) or name not in BACKENDS:
         known = ", ".join(f'"{known}"' for known in ("auto", *BACKENDS))
@@ -47,7 +60,7 @@ def choose(name: Any, cell: Cell, platform: str) -> Backend:
 
 
 def backend_for(cell: Cell, backend: str = "auto", platform: str | None = None) -> str:
-    """The name of the backend that `scan(cell, ..., backend=backend)` runs on.
+    """The name of the backend that `scan(cell, ..., backend=backend)` runs on, over more steps than one.
 
     Args:
       cell: the cell.

@@ -12,8 +12,9 @@ from gru_jax._attention import (
     init_additive_attention,
     init_dot_product_attention,
 )
+from gru_jax._cells.carry_checks import carry_shapes
 from gru_jax._cells.cell import Cell
-from gru_jax._cells.checks import carry_shapes, check_dtype, check_key, check_letters, check_positive, outline
+from gru_jax._cells.checks import check_dtype, check_key, check_letters, check_positive, outline
 from gru_jax._cells.initializers import lecun_normal
 from gru_jax._layers import check_nesting, init_layers, layer_widths
 from gru_jax._scan_checks import check_cell

@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gru_jax._cells.carry_checks import check_carry
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import (
-    check_carry,
     check_flag,
     check_inputs,
     check_key,
@@ -83,7 +83,7 @@ def init_layers(
         keys = jax.random.split(jax.random.fold_in(key, layer), directions)
         params.append(tuple(cell.init(k, in_features, width, dtype) for k in keys))
         if layer:
-            _check_stacks(cell, params[0][0])
+            check_stacks(cell, params[0][0])
         in_features = directions * width
     return tuple(params)
 
@@ -137,11 +137,11 @@ def scan_layers(
     rate = check_dropout(dropout_rate)
     key = _check_dropout_key(rate, dropout_key)
     _, xs = check_inputs(cell, "xs", xs, params[0][0], axes=("T", "*B"))
-    batch = leading_shape(cell, params[0][0], xs)[1:]
+    steps, *batch = leading_shape(cell, params[0][0], xs)
     if len(params) > 1:
-        _check_stacks(cell, params[0][0])
+        check_stacks(cell, params[0][0])
     check_states(cell, params, "carry", carry, batch)
-    check_states(cell, params, "reset_carry", reset_carry, batch, broadcast=True)
+    check_states(cell, params, "reset_carry", reset_carry, batch, steps=steps)
 
     final = []
     for layer, directions in enumerate(params):
@@ -149,7 +149,7 @@ def scan_layers(
             xs = _dropout(jax.random.fold_in(key, layer), rate, xs)
         results = []
         for direction, p in enumerate(directions):
-            _check_reads(cell, p, xs, layer, direction)
+            check_reads(cell, p, xs, layer, direction)
             start, restored = (None if tree is None else tree[layer][direction] for tree in (carry, reset_carry))
             backward: dict[str, Any] = {"reverse": True} if direction else {}
             results.append(scan(cell, p, xs, start, reset_carry=restored, **(scan_options | backward)))
@@ -198,9 +198,7 @@ def check_nesting(name: str, tree: Any, like: Any = None) -> None:
         )
 
 
-def check_states(
-    cell: Cell, params: Any, name: str, states: Any, batch: Sequence[int], *, broadcast: bool = False
-) -> None:
+def check_states(cell: Cell, params: Any, name: str, states: Any, batch: Sequence[int], *, steps: Any = None) -> None:
     """Check carries nested like params, here where a message can say which layer and direction is wrong."""
     if states is None:
         return
@@ -208,10 +206,10 @@ def check_states(
     for layer, row in enumerate(states):
         for direction, state in enumerate(row):
             path = f"{name}[{layer}][{direction}]"
-            check_carry(cell, path, state, params[layer][direction], batch, broadcast=broadcast)
+            check_carry(cell, path, state, params[layer][direction], batch, steps=steps)
 
 
-def _check_stacks(cell: Cell, params: Any) -> None:
+def check_stacks(cell: Cell, params: Any) -> None:
     """A layer writes one array: what reads several can stand at the bottom of a stack only."""
     shapes = cell.input_shape(params)
     if hasattr(shapes, "_fields"):
@@ -221,7 +219,7 @@ def _check_stacks(cell: Cell, params: Any) -> None:
         )
 
 
-def _check_reads(cell: Cell, params: Any, xs: Any, layer: int, direction: int) -> None:
+def check_reads(cell: Cell, params: Any, xs: Any, layer: int, direction: int) -> None:
     """A layer reads what the one below it writes; its second direction what the first reads."""
     widths = cell.input_shape(params)
     if hasattr(widths, "_fields"):

@@ -13,7 +13,7 @@ def valid_steps(steps: int, seq_lengths: jax.Array | None, mask: jax.Array | Non
     """Bool `(T, B)`, True where a step is no padding, or None where all are."""
     if seq_lengths is None:
         return mask
-    return jnp.arange(steps, dtype=jnp.int32)[:, None] < jnp.astype(seq_lengths, jnp.int32)
+    return jnp.arange(steps, dtype=jnp.int32)[:, None] < jnp.astype(seq_lengths, jnp.int32)[None]
 
 
 def restart_steps(resets: jax.Array | None, valid: jax.Array | None, *, reverse: bool) -> jax.Array | None:
@@ -29,9 +29,23 @@ def restart_steps(resets: jax.Array | None, valid: jax.Array | None, *, reverse:
         return starts
     if valid is None:
         return jnp.concatenate([starts[1:], jnp.zeros_like(starts[:1])])
-    steps = starts.shape[0]
+    padded = jnp.concatenate([starts, jnp.zeros_like(starts[:1])])
+    return jnp.take_along_axis(padded, _following(valid), axis=0) & valid
+
+
+def restored_steps(restored: jax.Array, valid: jax.Array | None, *, reverse: bool) -> jax.Array:
+    """What each step would start from `(T, B, ...)`, moved as `restart_steps` moves the resets that they belong to."""
+    if not reverse or not restored.shape[0]:
+        return restored
+    if valid is None:
+        return jnp.concatenate([restored[1:], restored[:1]])
+    there = jnp.minimum(_following(valid), restored.shape[0] - 1)
+    return jnp.take_along_axis(restored, there.reshape(there.shape + (1,) * (restored.ndim - there.ndim)), axis=0)
+
+
+def _following(valid: jax.Array) -> jax.Array:
+    """For each step the next valid one after it, or T where there is none, `(T, B)`."""
+    steps = valid.shape[0]
     here = jnp.where(valid, jnp.arange(steps, dtype=jnp.int32)[:, None], steps)
     beyond = jnp.full_like(here[:1], steps)
-    following = lax.cummin(jnp.concatenate([here, beyond]), axis=0, reverse=True)[1:]
-    padded = jnp.concatenate([starts, jnp.zeros_like(starts[:1])])
-    return jnp.take_along_axis(padded, following, axis=0) & valid
+    return lax.cummin(jnp.concatenate([here, beyond]), axis=0, reverse=True)[1:]

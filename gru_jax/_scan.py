@@ -12,12 +12,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from gru_jax._backends.backend import Backend
+from gru_jax._cells.carry_checks import broadcast_carry, check_carry
 from gru_jax._cells.cell import Cell
-from gru_jax._cells.checks import check_carry, check_flag, check_inputs, check_positive, leading_shape
+from gru_jax._cells.checks import check_flag, check_inputs, check_positive, leading_shape
+from gru_jax._cells.placement import batch_sharding, place, varying_axes
 from gru_jax._cells.precision import input_dtype
 from gru_jax._choice import choose
 from gru_jax._chunks import run_in_chunks
-from gru_jax._masks import restart_steps, valid_steps
+from gru_jax._masks import restart_steps, restored_steps, valid_steps
 from gru_jax._scan_checks import check_cell, check_lengths, check_precision, check_step_mask, with_precision
 
 
@@ -72,13 +74,14 @@ def scan(
       xs: inputs `(T, *B, I)`, any float dtype; float64 only with float64 params. Matrix products run in this dtype and
         accumulate in float32 (float64 for float64). Where `cell.input_shape` says so, more feature axes than one
         (`conv_gru`), or a NamedTuple of arrays that share `(T, *B)` (`gru_d`).
-      carry: the initial state, leaves `(*B, H)` in float32 (float64 for float64 params); None: `cell.carry`, zeros.
-        Under `jax.shard_map` or on a mesh of explicit axes pass one, sharded as the batch is.
+      carry: the initial state, leaves `(*B, H)` in float32 (float64 for float64 params), or anything that broadcasts
+        to it, such as `(H,)`; None: `cell.carry`, zeros. On a mesh of explicit axes, and inside `jax.shard_map`, it is
+        sharded as the batch of xs is.
       seq_lengths: int `(*B,)`: row b is `xs[:seq_lengths[b]]` and the rest is padding.
       mask: bool `(T, *B)`, False = padding, anywhere; not together with `seq_lengths`.
       resets: bool `(T, *B)`, True = a new sequence starts at step t: the carry is reset before step t.
-      reset_carry: what a reset restores, leaves `(*B, H)` or anything that broadcasts to it, such as `(H,)`; None:
-        the cell's zero carry.
+      reset_carry: what a reset restores, leaves `(*B, H)` or anything that broadcasts to it, such as `(H,)`; or one
+        for each step, `(T, *B, H)`, of which the one at the index of the reset counts; None: the cell's zero carry.
       reverse: run from the last step to the first; ys stays in the order of xs.
       unroll: steps in one iteration of the compiled loop.
       remat: k: keep the carry only every k steps and recompute the steps between in the backward pass, for
@@ -93,7 +96,7 @@ def scan(
 
     Raises:
       TypeError, ValueError: naming the argument that does not fit, what was expected, what came, and the way out.
-        Lengths are checked against 0..T where their values are known; traced ones are clamped.
+          Lengths are checked against 0..T where their values are known; traced ones are clamped.
 
     Example:
       >>> import gru_jax, jax, jax.numpy as jnp
@@ -110,7 +113,7 @@ def scan(
     if carry is not None:
         carry = check_carry(cell, "carry", carry, params, batch)
     if reset_carry is not None:
-        reset_carry = check_carry(cell, "reset_carry", reset_carry, params, batch, broadcast=True)
+        reset_carry = check_carry(cell, "reset_carry", reset_carry, params, batch, steps=steps)
     if mask is not None and seq_lengths is not None:
         raise ValueError(
             "mask and seq_lengths: expected at most one of them, got both; "
@@ -119,7 +122,7 @@ def scan(
     plan = Plan(
         # How params begin is not part of what is compiled.
         cell=cell.replace(init=None),
-        backend=choose(backend, cell, jax.default_backend()),
+        backend=choose(backend, cell, jax.default_backend(), steps),
         reverse=check_flag("reverse", reverse),
         unroll=check_positive("unroll", unroll, remedy="1 runs one step at a time"),
         remat=None if remat is None else check_positive("remat", remat, remedy="None keeps the carry of every step"),
@@ -151,34 +154,56 @@ def _run(
     lead = leading_shape(plan.cell, params, xs)
     steps, batch = lead[0], lead[1:]
     zero = plan.cell.carry(params, batch_shape=batch)
-    carry = zero if carry is None else carry
-    reset_carry = zero if reset_carry is None else reset_carry
+    carry = zero if carry is None else broadcast_carry(carry, zero)
+    by_step, reset_carry = _spread(zero if reset_carry is None else reset_carry, zero, steps)
+
+    # A loop needs states of one type, sharded as the batch of xs and differing over the mesh where anything does, and
+    # time that is not sharded.
+    sharded = batch_sharding(jax.tree.leaves(xs)[0], range(1, 1 + len(batch)))
+    varying = varying_axes(params, xs, carry, seq_lengths, mask, resets, reset_carry)
+    carry = place(carry, sharded, varying)
+    reset_carry = place(reset_carry, (None, *sharded) if by_step else sharded, varying)
+    xs, mask, resets = place((xs, mask, resets), (None, *sharded), frozenset())
+    if len(batch) > 1 and any(sharded):
+        # Merged into one axis of the batch, one that is sharded would have to be gathered.
+        mapped = (None, 1, 0, 0, 1, 1, int(by_step))
+        arrays = (params, xs, carry, seq_lengths, mask, resets, reset_carry)
+        return jax.vmap(functools.partial(_run, plan), mapped, (0, 1))(*arrays)
 
     # None is an empty tree, so what was not given stays None.
     xs, mask, resets = jax.tree.map(lambda leaf: _flatten(leaf, 1, len(batch)), (xs, mask, resets))
-    seq_lengths, carry, reset_carry = jax.tree.map(
-        lambda leaf: _flatten(leaf, 0, len(batch)), (seq_lengths, carry, reset_carry)
-    )
+    seq_lengths, carry = jax.tree.map(lambda leaf: _flatten(leaf, 0, len(batch)), (seq_lengths, carry))
+    reset_carry = jax.tree.map(lambda leaf: _flatten(leaf, int(by_step), len(batch)), reset_carry)
     valid = valid_steps(steps, seq_lengths, mask)
     restart = restart_steps(resets, valid, reverse=plan.reverse)
+    if by_step:
+        reset_carry = jax.tree.map(lambda leaf: restored_steps(leaf, valid, reverse=plan.reverse), reset_carry)
     if valid is not None:
         # Zeroed here, not only where y and the carry are chosen: 0 * NaN in the backward pass would be NaN.
         xs = jax.tree.map(functools.partial(_zero_outside, valid), xs)
+    shared, by_step = (None, reset_carry) if by_step else (reset_carry, None)
 
     with with_precision(plan.precision):
-        run = functools.partial(_run_steps, plan, params, reset_carry)
+        run = functools.partial(_run_steps, plan, params, shared)
+        pieces = (xs, valid, restart, None if restart is None else by_step)
         if plan.remat is None:
-            carry, ys = run(carry, (xs, valid, restart))
+            carry, ys = run(carry, pieces)
         else:
-            carry, ys = run_in_chunks(
-                jax.checkpoint(run), carry, (xs, valid, restart), plan.remat, reverse=plan.reverse
-            )
+            carry, ys = run_in_chunks(jax.checkpoint(run), carry, pieces, plan.remat, reverse=plan.reverse)
     carry = jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), carry)
     return carry, ys.reshape(ys.shape[0], *batch, *ys.shape[2:])
 
 
-def _run_steps(plan: Plan, params: Any, reset_carry: Any, carry: Any, steps: Any) -> tuple[Any, jax.Array]:
-    xs, valid, restart = steps
+def _spread(reset_carry: Any, zero: Any, steps: Any) -> tuple[bool, Any]:
+    """Whether what a reset restores differs by step, and all of it, `(*B, H)` or then `(T, *B, H)`."""
+    pairs = zip(jax.tree.leaves(reset_carry), jax.tree.leaves(zero), strict=True)
+    by_step = any(leaf.ndim > whole.ndim for leaf, whole in pairs)
+    return by_step, broadcast_carry(reset_carry, zero, steps if by_step else None)
+
+
+def _run_steps(plan: Plan, params: Any, shared: Any, carry: Any, pieces: Any) -> tuple[Any, jax.Array]:
+    """These steps; a reset restores what all of them share, or where that is None a part of their own."""
+    xs, valid, restart, by_step = pieces
     carry, ys = plan.backend.run(
         plan.cell,
         params,
@@ -186,7 +211,7 @@ def _run_steps(plan: Plan, params: Any, reset_carry: Any, carry: Any, steps: Any
         xs,
         valid,
         restart,
-        None if restart is None else reset_carry,
+        None if restart is None else shared if by_step is None else by_step,
         reverse=plan.reverse,
         unroll=plan.unroll,
     )

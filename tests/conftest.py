@@ -21,6 +21,7 @@ if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1" and jaxlib.version.__vers
     # Read when the first program is compiled; what the user set comes last and wins.
     os.environ["XLA_FLAGS"] = f"{SPARING} {os.environ.get('XLA_FLAGS', '')}".strip()
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile(
     "gru_jax",
     deadline=None,

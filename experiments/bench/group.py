@@ -11,7 +11,7 @@ from experiments.bench.measurement import calls_for, interleaved, seconds_of
 from experiments.bench.problem import Problem, flops
 from experiments.bench.reference import largest_difference, reference
 from experiments.bench.results import Group, Measurement
-from experiments.bench.schema import BenchConfig, Mode, Option
+from experiments.bench.schema import BenchConfig, Mode, Option, Shape
 
 
 class Guard:
@@ -46,6 +46,19 @@ class _Ready(NamedTuple):
     call: Call
 
 
+class Check(NamedTuple):
+    """What was found of a contender's outputs on one problem."""
+
+    difference: float
+    """The largest of the outputs from the reference."""
+    loss: float
+    """What the reference makes of the loss."""
+
+
+Checks = dict[tuple[str, Shape, Option], Check]
+"""By contender and what it computes. Those of "forward" serve "training" too, whose programs return no outputs."""
+
+
 class References:
     """The outputs that are expected on one problem, each computed once: contenders differ in equations and biases."""
 
@@ -71,13 +84,16 @@ def measure(
     config: BenchConfig,
     guard: Guard,
     between: Callable[[], None],
+    checks: Checks | None = None,
 ) -> None:
     """Fill in the measurements of ``group``; what cannot be measured says why in ``left_out``.
 
-    ``between`` is called now and then, and may raise, which leaves the group without times.
+    ``between`` is called now and then, and may raise, which leaves the group without times. ``checks`` holds those of
+    earlier groups, and gets those made here.
     """
     ready: list[_Ready] = []
     references = References()
+    checks = {} if checks is None else checks
     problems: dict[Option, Problem] = {}
     for one in group.measurements:
         between()
@@ -88,7 +104,7 @@ def measure(
         if one.left_out:
             continue
         try:
-            call = _prepare(one, problem, group.mode, config, guard, references)
+            call = _prepare(one, problem, group.mode, config, guard, references, checks)
         except Exception as error:
             # Whatever another library raises is told with its name, and the others go on.
             one.left_out = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
@@ -107,7 +123,13 @@ def measure(
 
 
 def _prepare(
-    one: Measurement, problem: Problem, mode: Mode, config: BenchConfig, guard: Guard, references: References
+    one: Measurement,
+    problem: Problem,
+    mode: Mode,
+    config: BenchConfig,
+    guard: Guard,
+    references: References,
+    checks: Checks,
 ) -> Call | None:
     """Bring ``one`` to where only the rounds are left; None, with ``left_out`` saying why, if it does not get there."""
     program = contenders.build(one.contender, problem)
@@ -132,7 +154,7 @@ def _prepare(
     one.left_out = guard.refuses_to_repeat(one, work, problem.shape, one.first_call_seconds)
     if one.left_out:
         return None
-    one.difference = _difference(program, mode, returned.pop(), references)
+    one.difference = _difference(one.contender, program, mode, returned.pop(), references, checks)
     if not one.difference <= tolerance(config):
         one.left_out = (
             f"computes something else: its results differ from the reference by {one.difference:.2g}, "
@@ -144,12 +166,16 @@ def _prepare(
     return call
 
 
-def _difference(program: Program, mode: Mode, returned: Any, references: References) -> float:
+def _difference(
+    name: str, program: Program, mode: Mode, returned: Any, references: References, checks: Checks
+) -> float:
     """Of the outputs from the reference, or of the loss, whichever is larger."""
-    expected = references.of(program)
-    forward = returned if mode == "forward" else program.compile("forward").run()
-    difference = largest_difference(program.problem, program.ys(forward), expected)
-    if mode == "forward":
-        return difference
-    loss = np.square(expected).sum() / program.problem.outputs
-    return float(np.nan_to_num(max(difference, abs(float(returned[0]) - loss)), nan=np.inf, posinf=np.inf))
+    key = (name, program.problem.shape, program.problem.option)
+    if key not in checks:
+        expected = references.of(program)
+        outputs = program.ys(returned if mode == "forward" else program.compile("forward").run())
+        loss = np.square(expected).sum() / program.problem.outputs
+        checks[key] = Check(largest_difference(program.problem, outputs, expected), float(loss))
+    check = checks[key]
+    off = abs(float(returned[0]) - check.loss) if mode == "training" else 0.0
+    return float(np.nan_to_num(max(check.difference, off), nan=np.inf, posinf=np.inf))

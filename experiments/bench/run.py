@@ -13,7 +13,7 @@ from rich.console import Console
 from experiments import run_directory
 from experiments.bench import machine, pages, registry, results
 from experiments.bench.directory import BenchDirectory
-from experiments.bench.group import Guard, measure
+from experiments.bench.group import Checks, Guard, measure
 from experiments.bench.results import Group, Measurement, Results
 from experiments.bench.schema import BenchConfig, Option
 from experiments.interruption import Interruption
@@ -73,13 +73,14 @@ def _measure_all(
             raise _Interrupted
 
     guards: dict[tuple[str, str, str | None], Guard] = {}
+    checks: Checks = {}
     groups = list(_groups(config, measured.missing))
     results.write(measured, directory.results)
     try:
         for number, group in enumerate(groups, start=1):
             _print(console, f"[{number}/{len(groups)}] {_title(group)}")
             guard = guards.setdefault((group.kind, group.mode, group.axis), Guard(config.max_seconds))
-            measure(group, config, guard, between)
+            measure(group, config, guard, between, checks)
             measured.groups.append(group)
             results.write(measured, directory.results)
             # The programs of this group are not called again.

@@ -34,7 +34,7 @@ class Run(Protocol):
           valid: bool `(T, B)` or None for all: where False, the carry passes through and y is 0.
           restart: bool `(T, B)` or None for nowhere: where True, the carry is replaced by `reset_carry` before the
             step, in the order the steps are run; on steps that are not valid too.
-          reset_carry: leaves `(B, H)`; None where `restart` is.
+          reset_carry: leaves `(B, H)`, or all `(T, B, H)` where it differs by step; None where `restart` is.
           reverse: run the steps from the last to the first.
           unroll: how many steps one iteration of the compiled loop holds.
 

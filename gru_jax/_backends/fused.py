@@ -44,6 +44,7 @@ from gru_jax._cells.gru import (
     GRUGates,
     GRUOptions,
     GRUParams,
+    GRUPreActivations,
     activate,
     gates,
     project,
@@ -68,11 +69,15 @@ class How(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """What steps see, `(steps, B, ...)`; `valid` and `restart` are None where no step is padding or a new start."""
+    """What steps see, `(steps, B, ...)`; `valid` and `restart` are None where no step is padding or a new start.
+
+    `restored` is what a new start begins with, where that differs by step.
+    """
 
     x: jax.Array
     valid: jax.Array | None
     restart: jax.Array | None
+    restored: jax.Array | None
 
 
 class Coefficients(NamedTuple):
@@ -101,7 +106,9 @@ def run(
     how = How(cell.options, reverse, unroll, getattr(jax.config, PRECISION))
     # bfloat16 weights as well: the sums over chunks that make their gradients are rounded once, at the end.
     params = jax.tree.map(lambda leaf: jnp.astype(leaf, carry.dtype), params)
-    hs = _foldable(how, params, carry, Steps(xs, valid, restart), reset_carry)
+    by_step = restart is not None and reset_carry.ndim == xs.ndim
+    steps = Steps(xs, valid, restart, reset_carry if by_step else None)
+    hs = _foldable(how, params, carry, steps, None if by_step else reset_carry)
     last = hs[0 if reverse else -1] if xs.shape[0] else carry
     return last, hs if valid is None else jnp.where(valid[..., None], hs, 0)
 
@@ -118,7 +125,7 @@ class Chunking(NamedTuple):
     keeps_activations: bool
 
 
-def _chunking(xs: jax.Array, start: jax.Array) -> Chunking:
+def _chunking(options: GRUOptions, xs: jax.Array, start: jax.Array) -> Chunking:
     """Measured on XLA:CPU, two cores with AVX-512, in float32.
 
     Memory that a program has not touched before costs about half a nanosecond a byte, once for every call where more
@@ -127,7 +134,8 @@ def _chunking(xs: jax.Array, start: jax.Array) -> Chunking:
 
     To compute the activations of an element again takes 6 (I + H) operations, to keep them 16 bytes. That is even near
     I + H = 512, and better than computing at any width while they are few. But in loops of short steps, four more
-    kernels a step cost more than either.
+    kernels a step cost more than either. What the derivative of any other activation needs, which is not told by its
+    value, is computed again.
     """
     steps, (batch, features) = xs.shape[0], start.shape
     if not isinstance(steps, int) or not isinstance(batch, int):
@@ -136,7 +144,8 @@ def _chunking(xs: jax.Array, start: jax.Array) -> Chunking:
     size = max(16, steps if total <= 2**19 else 2**18 // a_step)
     # One that divides, where there is one: what is left over would be compiled as a program of its own.
     size = next((s for s in range(min(size, steps), size // 2, -1) if steps % s == 0), size)
-    return Chunking(size, xs.shape[-1] + features >= 512 or (a_step >= 4096 and total <= 2**20))
+    keeps = xs.shape[-1] + features >= 512 or (a_step >= 4096 and total <= 2**20)
+    return Chunking(size, keeps and not _is_custom(options))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -155,23 +164,25 @@ def _run(
         w = compute_params(cut, steps.x.dtype)
 
         def step(h: jax.Array, now: Any) -> Any:
-            g, valid, restart = now
+            g, valid, restart, restored_now = now
             if restart is not None:
-                h = jnp.where(restart[:, None], restored, h)
+                h = jnp.where(restart[:, None], restored if restored_now is None else restored_now, h)
             seen = h
             if keeps_activations and valid is not None:
                 # A NaN in the row's own state must not reach what is kept of its padding.
                 seen = jnp.where(valid[:, None], h, 0)
-            a = activate(how.options, w, seen, g)
+            a, _ = activate(how.options, w, seen, g)
             new = update(how.options.update_gate, a.z, seen, a.n)
             if valid is not None:
                 new = jnp.where(valid[:, None], new, h)
             return new, (new, a if keeps_activations else None)
 
         g = project(w, steps.x)
-        return lax.scan(step, h, (g, steps.valid, steps.restart), reverse=how.reverse, unroll=how.unroll)
+        return lax.scan(
+            step, h, (g, steps.valid, steps.restart, steps.restored), reverse=how.reverse, unroll=how.unroll
+        )
 
-    size = _chunking(steps.x, start).steps
+    size = _chunking(how.options, steps.x, start).steps
     with _precision(how):
         return run_in_chunks(chunk, start, steps, size, reverse=how.reverse)[1]
 
@@ -187,7 +198,7 @@ def _differentiate(how: How, primals: Any, tangents: Any) -> tuple[jax.Array, ja
     """All states and their tangents; a tangent of None is zero."""
     params, start, steps, restored = primals
     d_params, d_start, d_steps, d_restored = tangents
-    chunking = _chunking(steps.x, start)
+    chunking = _chunking(how.options, steps.x, start)
     with _precision(how):
         if chunking.keeps_activations:
             hs, activations = _run(how, *primals, keeps_activations=True)
@@ -201,7 +212,11 @@ def _differentiate(how: How, primals: Any, tangents: Any) -> tuple[jax.Array, ja
         chunk = jax.checkpoint(functools.partial(_tangents_of_chunk, how), prevent_cse=False)
         chunk = functools.partial(chunk, gates(how.options, params), d_params, restored, d_restored)
         dhs = run_in_chunks(
-            chunk, (start, dh), (steps, hs, activations, d_steps.x), chunking.steps, reverse=how.reverse
+            chunk,
+            (start, dh),
+            (steps, hs, activations, d_steps.x, d_steps.restored),
+            chunking.steps,
+            reverse=how.reverse,
         )[1]
         return hs, dhs
 
@@ -217,28 +232,31 @@ def _tangents_of_chunk(
     """The state and its tangent after these steps, and the tangents of all their states.
 
     `carry` is the state and its tangent before them, `now` the steps, their states, their activations or None, and the
-    tangent of their inputs or None. `d_params` has the fields of GRUParams, each None or its parts for r, z, n.
+    tangents of their inputs and of what they restore, each or None. `d_params` has the fields of GRUParams, each None
+    or its parts for r, z, n.
     """
     h_before, dh = carry
-    steps, hs, activations, dx = now
+    steps, hs, activations, dx, d_restored_by_step = now
     w, dw = (compute_params(tree, steps.x.dtype) for tree in (params, d_params))
     seen = jnp.concatenate([hs[1:], h_before[None]] if how.reverse else [h_before[None], hs[:-1]])
     if steps.restart is not None:
-        seen = jnp.where(steps.restart[..., None], restored, seen)
+        begins = restored[None] if steps.restored is None else steps.restored
+        seen = jnp.where(steps.restart[..., None], begins, seen)
     coefficients, u = _linearise(how.options, w, dw, seen, steps, activations, dx)
     recur = _recurrence(how.options, w.w_h)
     # Wide before the loop: what a loop makes of known values, the transposed one gets from a loop of its own.
     restart = None if steps.restart is None else jnp.broadcast_to(steps.restart[..., None], hs.shape)
 
     def step(dh: jax.Array, now: Any) -> tuple[jax.Array, jax.Array]:
-        coefficients, u, restart = now
+        coefficients, u, restart, d_now = now
         if restart is not None:
-            dh = jnp.where(restart, 0 if d_restored is None else d_restored, dh)
+            d_begins = d_restored if d_now is None else d_now
+            dh = jnp.where(restart, 0 if d_begins is None else d_begins, dh)
         dh = recur(coefficients, dh)
         dh = dh if u is None else dh + u
         return dh, dh
 
-    dh, dhs = lax.scan(step, dh, (coefficients, u, restart), reverse=how.reverse, unroll=how.unroll)
+    dh, dhs = lax.scan(step, dh, (coefficients, u, restart, d_restored_by_step), reverse=how.reverse, unroll=how.unroll)
     return (hs[0 if how.reverse else -1], dh), dhs
 
 
@@ -256,15 +274,17 @@ def _linearise(
     if valid is not None:
         h = jnp.where(valid[..., None], h, 0)
     if activations is None:
-        activations = activate(options, w, h, project(w, x))
-    a = _coefficients(options, h, activations)
+        activations, before = activate(options, w, h, project(w, x))
+        a = _coefficients(options, h, activations, _slopes(options, activations, before))
+    else:
+        a = _coefficients(options, h, activations, _slopes(options, activations, None))
     if valid is not None:
         a = Coefficients(jnp.where(valid[..., None], a.k, 1), *(jnp.where(valid[..., None], c, 0) for c in a[1:]))
 
     into_w_h = (h, h, h if options.reset_after else activations.r * h)
     dw_i, dw_h, db_i, db_h = ((None,) * 3 if parts is None else parts for parts in dw)
-    dg = [_sum(_product(dx, w.w_i[i]), _over_rows(x, dw_i[i]), db_i[i]) for i in range(3)]
-    dq = [_sum(_over_rows(into_w_h[i], dw_h[i]), db_h[i]) for i in range(3)]
+    dg = [_sum(_product(dx, w.w_i[i]), _over_rows(x, dw_i[i]), _wide(db_i[i])) for i in range(3)]
+    dq = [_sum(_over_rows(into_w_h[i], dw_h[i]), _wide(db_h[i])) for i in range(3)]
     u_r, u_z = _sum(dg[0], dq[0]), _sum(dg[1], dq[1])
     if options.reset_after:
         u = _sum(_times(a.a_r, u_r), _times(a.a_z, u_z), _times(a.a_n, dg[2]), _times(a.a_q, dq[2]))
@@ -276,14 +296,38 @@ def _linearise(
     return a, u
 
 
-def _coefficients(options: GRUOptions, h: jax.Array, activations: GRUActivations) -> Coefficients:
+def _is_custom(options: GRUOptions) -> bool:
+    """Whether the value of an activation does not tell its derivative."""
+    return options.activation is not jnp.tanh or options.gate_activation is not jax.nn.sigmoid
+
+
+def _slopes(
+    options: GRUOptions, activations: GRUActivations, before: GRUPreActivations | None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The derivatives of r, z and n by what their functions were given, which is needed for those of the user alone."""
+    r, z, n, _ = activations
+    if not _is_custom(options):
+        return r * (1 - r), z * (1 - z), 1 - n * n
+    assert before is not None
+
+    def slope(function: Callable[[jax.Array], jax.Array], p: jax.Array) -> jax.Array:
+        return jax.jvp(function, (p,), (jnp.ones_like(p),))[1]
+
+    gate = options.gate_activation
+    return slope(gate, before.r), slope(gate, before.z), slope(options.activation, before.n)
+
+
+def _coefficients(
+    options: GRUOptions, h: jax.Array, activations: GRUActivations, slopes: tuple[jax.Array, jax.Array, jax.Array]
+) -> Coefficients:
     r, z, n, q = activations
+    d_r, d_z, d_n = slopes
     k = z if options.update_gate == "keep" else 1 - z
-    a_z = (h - n if options.update_gate == "keep" else n - h) * (z * (1 - z))
-    a_n = (1 - k) * (1 - n * n)
+    a_z = (h - n if options.update_gate == "keep" else n - h) * d_z
+    a_n = (1 - k) * d_n
     if options.reset_after:
-        return Coefficients(k, a_n * q * (r * (1 - r)), a_z, a_n, a_n * r)
-    return Coefficients(k, h * (r * (1 - r)), a_z, a_n, r)
+        return Coefficients(k, a_n * q * d_r, a_z, a_n, a_n * r)
+    return Coefficients(k, h * d_r, a_z, a_n, r)
 
 
 def _recurrence(options: GRUOptions, w_h: Any) -> Callable[[Coefficients, jax.Array], jax.Array]:
@@ -313,6 +357,11 @@ def _sum(*terms: jax.Array | None) -> jax.Array | None:
     return functools.reduce(lambda a, b: b if a is None else a if b is None else a + b, terms)
 
 
+def _wide(b: jax.Array | None) -> jax.Array | None:
+    """A tangent of a bias, `(H,)`, beside those of all steps and rows."""
+    return None if b is None else b[None, None]
+
+
 def _times(a: jax.Array, b: jax.Array | None) -> jax.Array | None:
     return None if b is None else a * b
 
@@ -334,11 +383,8 @@ _foldable = fold_vmap("gru_states", _states, _differentiate, batch_axes=(-1, 0, 
 
 
 def _refuses(cell: Cell) -> str:
-    if isinstance(cell.options, GRUOptions) and cell.project is project and isinstance(cell.step, functools.partial):
-        # Not the functions themselves: a cell that was pickled has a copy.
-        ours = step_of(cell.options)
-        if (cell.step.func, cell.step.args, cell.step.keywords) == (ours.func, ours.args, ours.keywords):
-            return ""
+    if isinstance(cell.options, GRUOptions) and cell.project is project and cell.step == step_of(cell.options):
+        return ""
     return "it computes the equations of gru_jax.gru() and no others"
 
 

@@ -8,16 +8,9 @@ from jax import lax
 
 from gru_jax._backends.backend import Backend
 from gru_jax._cells.cell import Cell
-from gru_jax._cells.precision import compute_params, input_dtype
-
-
-def select(where: jax.Array, then: Any, otherwise: Any) -> Any:
-    """Row by row of two trees with leaves `(B, ...)`: `then` where `where (B,)` holds, else `otherwise`."""
-
-    def leaf(a: jax.Array, b: jax.Array) -> jax.Array:
-        return jnp.where(where.reshape(where.shape + (1,) * (a.ndim - where.ndim)), a, b)
-
-    return jax.tree.map(leaf, then, otherwise)
+from gru_jax._cells.precision import carry_dtype, compute_params, input_dtype
+from gru_jax._cells.select import select
+from gru_jax._cells.steps import run_step
 
 
 def run(
@@ -33,21 +26,31 @@ def run(
     unroll: int,
 ) -> tuple[Any, jax.Array]:
     """See `Run`."""
-    params = compute_params(params, input_dtype(xs))
+    dtype = input_dtype(xs)
+    # Narrowed at every step: the loop that sums the weights' gradients sums them in the dtype that it is given.
+    params = jax.tree.map(_widen, params)
+    by_step = restart is not None and jax.tree.leaves(reset_carry)[0].ndim > jax.tree.leaves(carry)[0].ndim
 
     def step(carry: Any, now: Any) -> tuple[Any, jax.Array]:
-        projected, valid, restart = now
+        projected, valid, restart, restored = now
         if restart is not None:
-            carry = select(restart, reset_carry, carry)
+            carry = select(restart, restored if by_step else reset_carry, carry)
         # Padding is run on a zero state: with a NaN in the row's own, 0 * NaN would reach the weights' gradients.
         seen = carry if valid is None else select(valid, carry, jax.tree.map(jnp.zeros_like, carry))
-        new, y = cell.step(params, seen, projected)
+        new, y = run_step(cell, compute_params(params, dtype), seen, projected, rows)
         if valid is not None:
             new = select(valid, new, carry)
             y = select(valid, y, jnp.zeros_like(y))
         return new, y
 
-    return lax.scan(step, carry, (cell.project(params, xs), valid, restart), reverse=reverse, unroll=unroll)
+    rows = jax.tree.leaves(xs)[0].shape[1:2]
+    projected = cell.project(compute_params(params, dtype), xs)
+    steps = (projected, valid, restart, reset_carry if by_step else None)
+    return lax.scan(step, carry, steps, reverse=reverse, unroll=unroll)
+
+
+def _widen(leaf: jax.Array) -> jax.Array:
+    return jnp.astype(leaf, carry_dtype(leaf.dtype)) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
 scan = Backend(name="scan", run=run, refuses=lambda cell: "")

@@ -8,8 +8,11 @@ from typing import Any, ClassVar, Self
 import jax
 import jax.numpy as jnp
 
-from gru_jax._cells.checks import check_call
+from gru_jax._cells.carry_checks import broadcast_carry, check_call
+from gru_jax._cells.checks import leading_shape
 from gru_jax._cells.precision import compute_params, input_dtype
+from gru_jax._cells.select import select
+from gru_jax._cells.steps import run_step
 
 
 def _any_width(params: Any) -> tuple[int | None, ...]:
@@ -17,20 +20,34 @@ def _any_width(params: Any) -> tuple[int | None, ...]:
     return (None,)
 
 
-@functools.cache
-def bound(function: Callable[..., Any], options: Any) -> Callable[..., Any]:
-    """`function` with its first argument given: the same object every time, so that equal cells share programs."""
-    return functools.partial(function, options)
+@dataclasses.dataclass(frozen=True, repr=False)
+class Bound:
+    """`function` with its first argument given.
+
+    Two of the same function and options are equal, where two `functools.partial` are not: so equal cells share their
+    compiled programs, one that was pickled included.
+    """
+
+    function: Callable[..., Any]
+    options: Any
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Call the function."""
+        return self.function(self.options, *arguments, **named)
+
+    def __repr__(self) -> str:
+        return f"{getattr(self.function, '__name__', self.function)} with {self.options!r}"
 
 
 # Not a NamedTuple: jax.jit and jax.checkpoint keep weak references to what they are given, and a tuple takes none.
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Cell:
     """A recurrent cell: pure functions over params, and nothing else.
 
     `gru`, `lstm`, `rnn`, `min_gru`, `conv_gru` and `gru_d` make cells; a record of your own functions is a cell too.
-    Two cells made with the same options, initialisers included, are the same object, so a cell can be a static argument
-    of `jax.jit`.
+    Two cells made with the same options, initialisers included, are equal, so a cell can be a static argument of
+    `jax.jit`. It pickles where the functions that it was made with do: what is defined inside a function, such as a
+    lambda or what `jax.nn.initializers.he_normal()` returns, does not.
 
     Attributes:
       name: what the cell is called in tables and messages.
@@ -67,13 +84,17 @@ class Cell:
     input_shape: Callable[[Any], Any] = _any_width
     options: Any = None
 
-    def __call__(self, params: Any, carry: Any, x: Any) -> tuple[Any, jax.Array]:
+    def __call__(
+        self, params: Any, carry: Any, x: Any, *, reset: jax.Array | None = None, reset_carry: Any = None
+    ) -> tuple[Any, jax.Array]:
         """Take one step.
 
         Args:
           params: what `init` returned.
-          carry: the state, leaves `(*B, H)`, float32 (float64 for float64 params).
+          carry: the state, leaves `(*B, H)` or anything that broadcasts to it, float32 (float64 for float64 params).
           x: one input, `(*B, I)` or what else the cell reads, any float dtype; float64 only with float64 params.
+          reset: bool `(*B,)`, True = a new sequence starts with this x: the state is replaced before the step.
+          reset_carry: what a reset restores, like the carry; None: the zero carry.
 
         Returns:
           The new carry, and y `(*B, H)` in x's dtype.
@@ -81,10 +102,13 @@ class Cell:
         Raises:
           TypeError, ValueError: naming the argument that does not fit.
         """
-        params, carry, x = check_call(self, params, carry, x)
-        params = compute_params(params, input_dtype(x))
-        carry, y = self.step(params, carry, self.project(params, x))
-        return carry, jnp.astype(y, input_dtype(x))
+        # How params begin is not part of what is compiled.
+        return _call(self.replace(init=None), *check_call(self, params, carry, x, reset, reset_carry))
+
+    def __repr__(self) -> str:
+        """The name and the options, without the addresses of functions."""
+        options = {} if self.options is None else self.options
+        return f"{self.name}{options_words(options) if hasattr(options, '_asdict') else f'({options!r})' if options else '()'}"
 
     def replace(self, **fields: Any) -> Self:
         """The same cell with some of its fields replaced."""
@@ -101,3 +125,23 @@ class Cell:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Itself."""
         return self
+
+
+# One program, so that a loop that is not compiled itself has one call a step.
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _call(cell: Cell, params: Any, carry: Any, x: Any, reset: Any, reset_carry: Any) -> tuple[Any, jax.Array]:
+    batch = leading_shape(cell, params, x)
+    zero = cell.carry(params, batch_shape=batch)
+    carry = broadcast_carry(carry, zero)
+    if reset is not None:
+        carry = select(reset, zero if reset_carry is None else broadcast_carry(reset_carry, zero), carry)
+    params = compute_params(params, input_dtype(x))
+    carry, y = run_step(cell, params, carry, cell.project(params, x), batch)
+    return carry, jnp.astype(y, input_dtype(x))
+
+
+def options_words(value: Any) -> str:
+    """Options as a maker is given them."""
+    if hasattr(value, "_asdict"):
+        return f"({', '.join(f'{name}={options_words(own)}' for name, own in value._asdict().items())})"
+    return getattr(value, "__name__", None) or repr(value)

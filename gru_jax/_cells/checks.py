@@ -3,7 +3,6 @@
 Every message gives the argument, what was expected, what came, and the way out.
 """
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,21 +64,42 @@ def check_array(name: str, value: Any) -> jax.Array:
 def check_float_array(name: str, value: Any) -> jax.Array:
     """An array of real floats."""
     array = check_array(name, value)
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise TypeError(
+            f"{name}: expected a float array, got {array.dtype}; pass both parts side by side, "
+            "jnp.concatenate([x.real, x.imag], axis=-1), as twice as many features."
+        )
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(f"{name}: expected a float array, got {array.dtype}; cast it with .astype(jnp.float32).")
     return array
 
 
 def check_params(
-    kind: str, params_type: type, params: Any, shapes: Mapping[str, tuple[str, ...]], **sizes: int
+    kind: str,
+    params_type: Any,
+    params: Any,
+    shapes: Mapping[str, tuple[str, ...]],
+    *,
+    optional: Sequence[str] = (),
+    **sizes: int,
 ) -> None:
-    """Check a cell's params against shapes written in letters; see `check_letters`."""
+    """Check a cell's params against shapes written in letters, of which some may be None; see `check_letters`."""
+    if isinstance(params, Mapping) and set(params) == set(params_type._fields):
+        raise TypeError(
+            f"params: expected {params_type.__name__} for the cell {kind!r}, got {type(params).__name__} with its "
+            f"fields; write {params_type.__name__}(**params)."
+        )
     if not isinstance(params, params_type):
         raise TypeError(
             f"params: expected {params_type.__name__} for the cell {kind!r}, got {type(params).__name__}; "
             "pass what this cell's init returned."
         )
+    shapes = {field: letters for field, letters in shapes.items() if field not in optional or _has(params, field)}
     check_letters("params", params, shapes, f"pass params made by the init of this {kind!r} cell", **sizes)
+
+
+def _has(params: Any, field: str) -> bool:
+    return getattr(params, field) is not None
 
 
 def check_letters(
@@ -223,60 +243,6 @@ def _check_same_precision(name: str, x: jax.Array, params: Any) -> None:
                 "float64 does not mix with narrower floats: "
                 "cast one side, xs.astype(...) or jax.tree.map(lambda p: p.astype(...), params)."
             )
-
-
-def check_carry(cell: Any, name: str, carry: Any, params: Any, batch: Sequence[int], *, broadcast: bool = False) -> Any:
-    """Check a carry, leaves `(*B, H)`, against the cell's zero carry; with `broadcast`, `(H,)` and the like pass too.
-
-    Returns the carry as JAX arrays, broadcast to the whole batch.
-    """
-    wanted = carry_shapes(cell, batch, params)
-    if jax.tree.structure(carry) != jax.tree.structure(wanted):
-        raise TypeError(
-            f"{name}: expected {outline(wanted)} for the cell {cell.name!r}, got {outline(carry)}; "
-            "pass cell.carry(params, batch_shape=...) or a carry that this cell returned."
-        )
-    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(wanted)]
-    leaves = []
-    for path, want, leaf in zip(paths, jax.tree.leaves(wanted), jax.tree.leaves(carry), strict=True):
-        leaf = check_array(f"{name}{path}", leaf)
-        if leaf.dtype != want.dtype:
-            raise TypeError(
-                f"{name}{path}: expected {want.dtype}, got {leaf.dtype}; floats in a carry are float32 for all inputs "
-                f"but float64: cast it with .astype(jnp.{want.dtype})."
-            )
-        if leaf.shape != want.shape and not (broadcast and _broadcasts(leaf.shape, want.shape)):
-            raise ValueError(
-                f"{name}{path}: expected shape {want.shape}, got {leaf.shape}; "
-                f"cell.carry(params, batch_shape={tuple(batch)}) has that shape."
-            )
-        leaves.append(jnp.broadcast_to(leaf, want.shape))
-    return jax.tree.unflatten(jax.tree.structure(wanted), leaves)
-
-
-def check_call(cell: Any, params: Any, carry: Any, x: Any) -> tuple[Any, Any, Any]:
-    """Check the arguments of one step; returns them as JAX arrays."""
-    params, x = check_inputs(cell, "x", x, params, axes=("*B",))
-    carry = check_carry(cell, "carry", carry, params, leading_shape(cell, params, x))
-    return params, carry, x
-
-
-def carry_shapes(cell: Any, batch: Sequence[int], params: Any) -> Any:
-    """Shapes and dtypes of the cell's zero carry, remembered: a loop of single steps asks each time."""
-    leaves, structure = jax.tree.flatten(params)
-    # NumPy's float64 is another type of JAX's in 32 bits than in 64.
-    kinds = tuple((leaf.shape, jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True)) for leaf in leaves)
-    return _zero_carry_of(cell, tuple(batch), structure, kinds)
-
-
-@functools.lru_cache(maxsize=256)
-def _zero_carry_of(cell: Any, batch: tuple[int, ...], structure: Any, leaves: tuple[Any, ...]) -> Any:
-    params = structure.unflatten(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in leaves)
-    return jax.eval_shape(lambda p: cell.carry(p, batch_shape=batch), params)
-
-
-def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    return len(shape) <= len(to) and all(a in (1, b) for a, b in zip(shape[::-1], to[::-1], strict=False))
 
 
 def outline(tree: Any) -> str:

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from gru_jax._cells import initializers
-from gru_jax._cells.cell import Cell, bound
+from gru_jax._cells.cell import Bound, Cell
 from gru_jax._cells.checks import check_batch_shape, check_flag, check_params, check_positive
 from gru_jax._cells.gru import GRUOptions, GRUParams, activate, check_update_gate, update
 from gru_jax._cells.initializers import Initializer
-from gru_jax._cells.precision import carry_dtype, matmul
+from gru_jax._cells.precision import add_bias, carry_dtype, matmul
 
 
 class ConvGRUParams(NamedTuple):
@@ -37,6 +37,16 @@ class ConvGRUOptions(NamedTuple):
     gru: GRUOptions
     image_shape: tuple[int, int]
     kernel_shape: tuple[int, int]
+
+
+class ConvGRUStart(NamedTuple):
+    """How the params of a convolutional GRU begin; see `conv_gru`."""
+
+    options: ConvGRUOptions
+    kernel_init: Initializer
+    recurrent_init: Initializer
+    bias_init: Initializer
+    update_bias: float
 
 
 def conv_gru(
@@ -99,41 +109,40 @@ def conv_gru(
         _check_pair("image_shape", image_shape),
         _check_pair("kernel_shape", kernel_shape),
     )
-    return _conv_gru(options, kernel_init, recurrent_init, bias_init, float(update_bias))
+    return _conv_gru(ConvGRUStart(options, kernel_init, recurrent_init, bias_init, float(update_bias)))
 
 
 @functools.cache
-def _conv_gru(
-    options: ConvGRUOptions,
-    kernel_init: Initializer,
-    recurrent_init: Initializer,
-    bias_init: Initializer,
-    update_bias: float,
-) -> Cell:
-    def init(key: jax.Array, in_features: int, features: int, dtype: Any = jnp.float32) -> ConvGRUParams:
-        in_features, features, dtype = initializers.check_init(key, in_features, features, dtype)
-        k_i, k_h, k_bi, k_bh, _ = jax.random.split(key, 5)
-        i_shape, h_shape = ((*options.kernel_shape, size, features) for size in (in_features, features))
-        b_i = initializers.per_gate("bias_init", bias_init, k_bi, (features,), 3, dtype)
-        b_h = initializers.per_gate("bias_init", bias_init, k_bh, (features,), 3, dtype)
-        if update_bias != 0.0:
-            b_i = initializers.set_gate(b_i, 1, 3, update_bias)
-            b_h = initializers.set_gate(b_h, 1, 3, 0.0)
-        return ConvGRUParams(
-            w_i=initializers.per_gate("kernel_init", kernel_init, k_i, i_shape, 3, dtype),
-            w_h=initializers.per_gate("recurrent_init", recurrent_init, k_h, h_shape, 3, dtype),
-            b_i=b_i,
-            b_h=b_h,
-        )
-
+def _conv_gru(start: ConvGRUStart) -> Cell:
+    options = start.options
     return Cell(
         name="conv_gru",
-        init=init,
-        carry=bound(_zero_carry, options),
+        init=Bound(_init, start),
+        carry=Bound(_zero_carry, options),
         project=_project,
-        step=bound(_step, options.gru),
-        input_shape=bound(_input_shape, options),
+        step=Bound(_step, options.gru),
+        input_shape=Bound(_input_shape, options),
         options=options,
+    )
+
+
+def _init(
+    start: ConvGRUStart, key: jax.Array, in_features: int, features: int, dtype: Any = jnp.float32
+) -> ConvGRUParams:
+    options, kernel_init, recurrent_init, bias_init, update_bias = start
+    in_features, features, dtype = initializers.check_init(key, in_features, features, dtype)
+    k_i, k_h, k_bi, k_bh, _ = jax.random.split(key, 5)
+    i_shape, h_shape = ((*options.kernel_shape, size, features) for size in (in_features, features))
+    b_i = initializers.per_gate("bias_init", bias_init, k_bi, (features,), 3, dtype)
+    b_h = initializers.per_gate("bias_init", bias_init, k_bh, (features,), 3, dtype)
+    if update_bias != 0.0:
+        b_i = initializers.set_gate(b_i, 1, 3, update_bias)
+        b_h = initializers.set_gate(b_h, 1, 3, 0.0)
+    return ConvGRUParams(
+        w_i=initializers.per_gate("kernel_init", kernel_init, k_i, i_shape, 3, dtype),
+        w_h=initializers.per_gate("recurrent_init", recurrent_init, k_h, h_shape, 3, dtype),
+        b_i=b_i,
+        b_h=b_h,
     )
 
 
@@ -189,10 +198,10 @@ def _input_shape(options: ConvGRUOptions, params: Any) -> tuple[int, int, int]:
 
 
 def _project(params: ConvGRUParams, x: jax.Array) -> jax.Array:
-    return convolve(x, params.w_i) + params.b_i
+    return add_bias(convolve(x, params.w_i), params.b_i)
 
 
 def _step(options: GRUOptions, params: ConvGRUParams, h: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
-    a = activate(options, GRUParams(*params), h, g, product=convolve)
+    a, _ = activate(options, GRUParams(*params), h, g, product=convolve)
     h = update(options.update_gate, a.z, h, a.n)
     return h, h

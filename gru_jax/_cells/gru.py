@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from gru_jax._cells import initializers
-from gru_jax._cells.cell import Cell
+from gru_jax._cells.activations import Activation, check_activation, named, restored
+from gru_jax._cells.cell import Bound, Cell, options_words
 from gru_jax._cells.checks import check_batch_shape, check_flag, check_params
 from gru_jax._cells.initializers import Initializer
-from gru_jax._cells.precision import carry_dtype, matmul
+from gru_jax._cells.precision import add_bias, carry_dtype, matmul
 
 
 class GRUParams(NamedTuple):
@@ -20,14 +21,14 @@ class GRUParams(NamedTuple):
     Attributes:
       w_i: `(I, 3H)`, applied to the input.
       w_h: `(H, 3H)`, applied to the state.
-      b_i: `(3H,)`, the bias beside the input.
-      b_h: `(3H,)`, the bias beside the state.
+      b_i: `(3H,)`, the bias beside the input, or None for none.
+      b_h: `(3H,)`, the bias beside the state, or None for none.
     """
 
     w_i: jax.Array
     w_h: jax.Array
-    b_i: jax.Array
-    b_h: jax.Array
+    b_i: jax.Array | None
+    b_h: jax.Array | None
 
 
 class GRUGates(NamedTuple):
@@ -40,15 +41,15 @@ class GRUGates(NamedTuple):
 
     Attributes:
       w_i: `(I, H)` for each of r, z, n.
-      b_i: `(H,)` for each of r, z, n.
+      b_i: `(H,)` for each of r, z, n, or None for none.
       w_h: `(H, 3H)` of all three, or `(H, 2H)` of r, z and `(H, H)` of n where the reset gate acts before the product.
-      b_h: likewise.
+      b_h: likewise, or None for none.
     """
 
     w_i: tuple[jax.Array, ...]
     w_h: tuple[jax.Array, ...]
-    b_i: tuple[jax.Array, ...]
-    b_h: tuple[jax.Array, ...]
+    b_i: tuple[jax.Array | None, ...]
+    b_h: tuple[jax.Array | None, ...]
 
 
 class GRUActivations(NamedTuple):
@@ -60,21 +61,60 @@ class GRUActivations(NamedTuple):
     q: jax.Array
 
 
+class GRUPreActivations(NamedTuple):
+    """What the functions that make r, z and n are given, `(..., H)` each."""
+
+    r: jax.Array
+    z: jax.Array
+    n: jax.Array
+
+
 class GRUOptions(NamedTuple):
-    """Which of the four GRU equations a cell computes."""
+    """Which GRU equations a cell computes, and which biases its `init` makes."""
 
     reset_after: bool
     update_gate: Literal["keep", "write"]
+    use_bias: bool | Literal["input"] = True
+    activation: Activation = jnp.tanh
+    gate_activation: Activation = jax.nn.sigmoid
+
+    def __repr__(self) -> str:
+        """As a maker is given them, without the addresses of functions."""
+        return f"GRUOptions{options_words(self)}"
+
+    def __reduce__(self) -> Any:
+        """For pickle, which does not find the functions of JAX by itself."""
+        return _options, (*self[:3], named(self.activation), named(self.gate_activation))
+
+
+def _options(reset_after: bool, update_gate: Any, use_bias: Any, activation: Any, gate_activation: Any) -> GRUOptions:
+    return GRUOptions(reset_after, update_gate, use_bias, restored(activation), restored(gate_activation))
+
+
+class GRUStart(NamedTuple):
+    """How the params of a GRU begin; see `gru`."""
+
+    options: GRUOptions
+    kernel_init: Initializer
+    recurrent_init: Initializer
+    bias_init: Initializer
+    update_bias: float
+    chrono_span: float | None
 
 
 def gates(options: GRUOptions, params: GRUParams) -> GRUGates:
     """The params cut for a loop."""
-    r_and_z = 2 * params.b_h.shape[0] // 3
-    cut = lambda leaf: (leaf,) if options.reset_after else (leaf[..., :r_and_z], leaf[..., r_and_z:])  # noqa: E731
+    r_and_z = 2 * params.w_h.shape[0]
+
+    def cut(leaf: Any) -> tuple[Any, ...]:
+        if options.reset_after:
+            return (leaf,)
+        return (None, None) if leaf is None else (leaf[..., :r_and_z], leaf[..., r_and_z:])
+
     return GRUGates(
         w_i=tuple(jnp.split(params.w_i, 3, axis=-1)),
         w_h=cut(params.w_h),
-        b_i=tuple(jnp.split(params.b_i, 3)),
+        b_i=(None,) * 3 if params.b_i is None else tuple(jnp.split(params.b_i, 3)),
         b_h=cut(params.b_h),
     )
 
@@ -91,6 +131,18 @@ def check_update_gate(value: Any) -> None:
         )
 
 
+def check_use_bias(value: Any) -> Any:
+    """True, False or "input"."""
+    if isinstance(value, str) and value == "input":
+        return value
+    if not isinstance(value, bool):
+        raise ValueError(
+            'use_bias: expected True (beside the input and beside the state), "input" (beside the input alone) or '
+            f"False (none), got {value!r}; pass one of the three."
+        )
+    return value
+
+
 def gru(
     *,
     reset_after: bool = True,
@@ -100,6 +152,9 @@ def gru(
     bias_init: Initializer = initializers.zeros,
     update_bias: float = 0.0,
     chrono_span: float | None = None,
+    use_bias: bool | Literal["input"] = True,
+    activation: Activation = jnp.tanh,
+    gate_activation: Activation = jax.nn.sigmoid,
 ) -> Cell:
     """The gated recurrent unit.
 
@@ -120,6 +175,11 @@ def gru(
         shorter with "write".
       chrono_span: the longest time span to remember at the start, in steps: draws the update gate's bias
         (Tallec & Ollivier 2018) so that memories reach from 1 to that many steps.
+      use_bias: True for both biases, "input" for b_i alone, False for none. A bias that is not there is None.
+      activation: in the place of tanh, any function of JAX that treats each number alone and keeps shape and dtype. One
+        defined at a module's level, since a lambda written twice makes two cells, which compile apart and do not
+        pickle.
+      gate_activation: in the place of σ, for both gates, likewise.
 
     Returns:
       A `Cell` whose params are `GRUParams` and whose carry is h, `(*B, H)`; y is h' in the input's dtype.
@@ -132,56 +192,61 @@ def gru(
     check_update_gate(update_gate)
     initializers.check_initializers(kernel_init=kernel_init, recurrent_init=recurrent_init, bias_init=bias_init)
     initializers.check_bias_options("update_bias", update_bias, chrono_span)
-    options = GRUOptions(check_flag("reset_after", reset_after), update_gate)
-    return _gru(options, kernel_init, recurrent_init, bias_init, float(update_bias), chrono_span)
-
-
-# Cached, so that equal options give the very same cell and a static argument of jax.jit does not recompile.
-@functools.cache
-def _gru(
-    options: GRUOptions,
-    kernel_init: Initializer,
-    recurrent_init: Initializer,
-    bias_init: Initializer,
-    update_bias: float,
-    chrono_span: float | None,
-) -> Cell:
-    def init(key: jax.Array, in_features: int, features: int, dtype: Any = jnp.float32) -> GRUParams:
-        in_features, features, dtype = initializers.check_init(key, in_features, features, dtype)
-        k_i, k_h, k_bi, k_bh, k_z = jax.random.split(key, 5)
-        b_i = initializers.per_gate("bias_init", bias_init, k_bi, (features,), 3, dtype)
-        b_h = initializers.per_gate("bias_init", bias_init, k_bh, (features,), 3, dtype)
-        if update_bias != 0.0 or chrono_span is not None:
-            if chrono_span is not None:
-                keeps = initializers.chrono(k_z, features, chrono_span, dtype)
-                value = keeps if options.update_gate == "keep" else -keeps
-            else:
-                value = update_bias
-            b_i = initializers.set_gate(b_i, 1, 3, value)
-            b_h = initializers.set_gate(b_h, 1, 3, 0.0)
-        return GRUParams(
-            w_i=initializers.per_gate("kernel_init", kernel_init, k_i, (in_features, features), 3, dtype),
-            w_h=initializers.per_gate("recurrent_init", recurrent_init, k_h, (features, features), 3, dtype),
-            b_i=b_i,
-            b_h=b_h,
+    check_use_bias(use_bias)
+    if not use_bias and (update_bias != 0.0 or chrono_span is not None):
+        name, value = ("update_bias", update_bias) if chrono_span is None else ("chrono_span", chrono_span)
+        raise ValueError(
+            f"{name}: expected none with use_bias=False, got {value}; it sets a bias, which is not there: leave it "
+            'out, or pass use_bias="input".'
         )
+    check_activation("activation", activation)
+    check_activation("gate_activation", gate_activation)
+    options = GRUOptions(check_flag("reset_after", reset_after), update_gate, use_bias, activation, gate_activation)
+    return _gru(GRUStart(options, kernel_init, recurrent_init, bias_init, float(update_bias), chrono_span))
 
+
+# Cached, so that equal options give the very same cell, which is compared faster than an equal one.
+@functools.cache
+def _gru(start: GRUStart) -> Cell:
     return Cell(
         name="gru",
-        init=init,
+        init=Bound(_init, start),
         carry=zero_carry,
         project=project,
-        step=step_of(options),
+        step=step_of(start.options),
         input_shape=_input_shape,
-        options=options,
+        options=start.options,
     )
 
 
-# Cached apart from the cell: cells that differ in how they begin share the compiled programs of their steps.
-@functools.cache
-def step_of(options: GRUOptions) -> functools.partial[tuple[jax.Array, jax.Array]]:
-    """The step that these options stand for, the same function every time."""
-    return functools.partial(_step, options)
+def _init(start: GRUStart, key: jax.Array, in_features: int, features: int, dtype: Any = jnp.float32) -> GRUParams:
+    options, kernel_init, recurrent_init, bias_init, update_bias, chrono_span = start
+    in_features, features, dtype = initializers.check_init(key, in_features, features, dtype)
+    k_i, k_h, k_bi, k_bh, k_z = jax.random.split(key, 5)
+    b_i = b_h = None
+    if options.use_bias:
+        b_i = initializers.per_gate("bias_init", bias_init, k_bi, (features,), 3, dtype)
+    if options.use_bias is True:
+        b_h = initializers.per_gate("bias_init", bias_init, k_bh, (features,), 3, dtype)
+    if b_i is not None and (update_bias != 0.0 or chrono_span is not None):
+        if chrono_span is not None:
+            keeps = initializers.chrono(k_z, features, chrono_span, dtype)
+            value = keeps if options.update_gate == "keep" else -keeps
+        else:
+            value = update_bias
+        b_i = initializers.set_gate(b_i, 1, 3, value)
+        b_h = None if b_h is None else initializers.set_gate(b_h, 1, 3, 0.0)
+    return GRUParams(
+        w_i=initializers.per_gate("kernel_init", kernel_init, k_i, (in_features, features), 3, dtype),
+        w_h=initializers.per_gate("recurrent_init", recurrent_init, k_h, (features, features), 3, dtype),
+        b_i=b_i,
+        b_h=b_h,
+    )
+
+
+def step_of(options: GRUOptions) -> Bound:
+    """The step that these options stand for."""
+    return Bound(_step, options)
 
 
 def zero_carry(params: Any, batch_shape: tuple[int, ...] = ()) -> jax.Array:
@@ -197,8 +262,8 @@ def zero_carry(params: Any, batch_shape: tuple[int, ...] = ()) -> jax.Array:
 def project(params: Any, x: jax.Array) -> Any:
     """g = x W_i + b_i, `(..., I) -> (..., gates * H)`; of GRUGates a tuple, `(..., H)` for each of r, z, n."""
     if isinstance(params, GRUGates):
-        return tuple(matmul(x, w) + b for w, b in zip(params.w_i, params.b_i, strict=True))
-    return matmul(x, params.w_i) + params.b_i
+        return tuple(add_bias(matmul(x, w), b) for w, b in zip(params.w_i, params.b_i, strict=True))
+    return add_bias(matmul(x, params.w_i), params.b_i)
 
 
 def update(update_gate: str, z: jax.Array, h: jax.Array, n: jax.Array) -> jax.Array:
@@ -207,7 +272,7 @@ def update(update_gate: str, z: jax.Array, h: jax.Array, n: jax.Array) -> jax.Ar
 
 
 def _input_shape(params: Any) -> tuple[int]:
-    check_params("gru", GRUParams, params, SHAPES)
+    check_params("gru", GRUParams, params, SHAPES, optional=("b_i", "b_h"))
     return (params.w_i.shape[0],)
 
 
@@ -217,21 +282,23 @@ def activate(
     h: jax.Array,
     g: Any,
     product: Callable[[jax.Array, jax.Array], jax.Array] = matmul,
-) -> GRUActivations:
+) -> tuple[GRUActivations, GRUPreActivations]:
     """All of a step but the update of the state; h is `(..., H)` and g what `project` returned.
 
     `product` is what stands between the state and its weights.
     """
     g_r, g_z, g_n = g if isinstance(params, GRUGates) else jnp.split(g, 3, axis=-1)
     w = params if isinstance(params, GRUGates) else gates(options, params)
-    q_r, q_z, *q_n = jnp.split(product(h, w.w_h[0]) + w.b_h[0], 3 if options.reset_after else 2, axis=-1)
-    r = jax.nn.sigmoid(g_r + q_r)
-    z = jax.nn.sigmoid(g_z + q_z)
-    (q,) = q_n or [product(r * h, w.w_h[1]) + w.b_h[1]]
-    return GRUActivations(r, z, jnp.tanh(g_n + (r * q if options.reset_after else q)), q)
+    q_r, q_z, *q_n = jnp.split(add_bias(product(h, w.w_h[0]), w.b_h[0]), 3 if options.reset_after else 2, axis=-1)
+    p_r, p_z = g_r + q_r, g_z + q_z
+    r = options.gate_activation(p_r)
+    z = options.gate_activation(p_z)
+    (q,) = q_n or [add_bias(product(r * h, w.w_h[1]), w.b_h[1])]
+    p_n = g_n + (r * q if options.reset_after else q)
+    return GRUActivations(r, z, options.activation(p_n), q), GRUPreActivations(p_r, p_z, p_n)
 
 
 def _step(options: GRUOptions, params: Any, h: jax.Array, g: Any) -> tuple[jax.Array, jax.Array]:
-    a = activate(options, params, h, g)
+    a, _ = activate(options, params, h, g)
     h = update(options.update_gate, a.z, h, a.n)
     return h, h

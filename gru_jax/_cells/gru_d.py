@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from gru_jax._cells import initializers
-from gru_jax._cells.cell import Cell, bound
+from gru_jax._cells.cell import Bound, Cell
 from gru_jax._cells.checks import check_batch_shape, check_flag, check_params
 from gru_jax._cells.gru import GRUOptions, GRUParams, activate, check_update_gate, update
 from gru_jax._cells.initializers import Initializer
-from gru_jax._cells.precision import carry_dtype, matmul
+from gru_jax._cells.precision import add_bias, beside, carry_dtype, matmul
 
 
 class GRUDParams(NamedTuple):
@@ -93,6 +93,17 @@ class GRUDOptions(NamedTuple):
     update_gate: Literal["keep", "write"]
 
 
+class GRUDStart(NamedTuple):
+    """How the params of a GRU-D begin; see `gru_d`."""
+
+    options: GRUDOptions
+    kernel_init: Initializer
+    recurrent_init: Initializer
+    bias_init: Initializer
+    decay_init: Initializer
+    update_bias: float
+
+
 def gru_d(
     *,
     reset_after: bool = False,
@@ -157,39 +168,35 @@ def gru_d(
     )
     initializers.check_bias_options("update_bias", update_bias, None)
     options = GRUDOptions(check_flag("reset_after", reset_after), update_gate)
-    return _gru_d(options, kernel_init, recurrent_init, bias_init, decay_init, float(update_bias))
+    return _gru_d(GRUDStart(options, kernel_init, recurrent_init, bias_init, decay_init, float(update_bias)))
 
 
 @functools.cache
-def _gru_d(
-    options: GRUDOptions,
-    kernel_init: Initializer,
-    recurrent_init: Initializer,
-    bias_init: Initializer,
-    decay_init: Initializer,
-    update_bias: float,
-) -> Cell:
-    def init(key: jax.Array, in_features: int, features: int, dtype: Any = jnp.float32) -> GRUDParams:
-        in_features, features, dtype = initializers.check_init(key, in_features, features, dtype)
-        k_i, k_h, k_m, k_bi, k_bh, k_dx, k_dh = jax.random.split(key, 7)
-        b_i = initializers.per_gate("bias_init", bias_init, k_bi, (features,), 3, dtype)
-        b_h = initializers.per_gate("bias_init", bias_init, k_bh, (features,), 3, dtype)
-        if update_bias != 0.0:
-            b_i = initializers.set_gate(b_i, 1, 3, update_bias)
-            b_h = initializers.set_gate(b_h, 1, 3, 0.0)
-        return GRUDParams(
-            w_i=initializers.per_gate("kernel_init", kernel_init, k_i, (in_features, features), 3, dtype),
-            w_h=initializers.per_gate("recurrent_init", recurrent_init, k_h, (features, features), 3, dtype),
-            w_m=initializers.per_gate("kernel_init", kernel_init, k_m, (in_features, features), 3, dtype),
-            b_i=b_i,
-            b_h=b_h,
-            w_decay_x=initializers.per_gate("decay_init", decay_init, k_dx, (1, in_features), 1, dtype)[0],
-            b_decay_x=jnp.zeros((in_features,), dtype),
-            w_decay_h=initializers.per_gate("decay_init", decay_init, k_dh, (in_features, features), 1, dtype),
-            b_decay_h=jnp.zeros((features,), dtype),
-        )
+def _gru_d(start: GRUDStart) -> Cell:
+    options = start.options
+    return Cell("gru_d", Bound(_init, start), _zero_carry, _project, Bound(_step, options), _input_shape, options)
 
-    return Cell("gru_d", init, _zero_carry, _project, bound(_step, options), _input_shape, options)
+
+def _init(start: GRUDStart, key: jax.Array, in_features: int, features: int, dtype: Any = jnp.float32) -> GRUDParams:
+    _, kernel_init, recurrent_init, bias_init, decay_init, update_bias = start
+    in_features, features, dtype = initializers.check_init(key, in_features, features, dtype)
+    k_i, k_h, k_m, k_bi, k_bh, k_dx, k_dh = jax.random.split(key, 7)
+    b_i = initializers.per_gate("bias_init", bias_init, k_bi, (features,), 3, dtype)
+    b_h = initializers.per_gate("bias_init", bias_init, k_bh, (features,), 3, dtype)
+    if update_bias != 0.0:
+        b_i = initializers.set_gate(b_i, 1, 3, update_bias)
+        b_h = initializers.set_gate(b_h, 1, 3, 0.0)
+    return GRUDParams(
+        w_i=initializers.per_gate("kernel_init", kernel_init, k_i, (in_features, features), 3, dtype),
+        w_h=initializers.per_gate("recurrent_init", recurrent_init, k_h, (features, features), 3, dtype),
+        w_m=initializers.per_gate("kernel_init", kernel_init, k_m, (in_features, features), 3, dtype),
+        b_i=b_i,
+        b_h=b_h,
+        w_decay_x=initializers.per_gate("decay_init", decay_init, k_dx, (1, in_features), 1, dtype)[0],
+        b_decay_x=jnp.zeros((in_features,), dtype),
+        w_decay_h=initializers.per_gate("decay_init", decay_init, k_dh, (in_features, features), 1, dtype),
+        b_decay_h=jnp.zeros((features,), dtype),
+    )
 
 
 _SHAPES: dict[str, tuple[str, ...]] = {
@@ -231,10 +238,10 @@ def _project(params: GRUDParams, inputs: GRUDInputs) -> GRUDSeen:
     return GRUDSeen(
         x=jnp.astype(inputs.x, dtype),
         observed=observed,
-        decay_x=jnp.exp(-jax.nn.relu(gap * params.w_decay_x + params.b_decay_x)),
+        decay_x=jnp.exp(-jax.nn.relu(add_bias(gap * beside(params.w_decay_x, gap), params.b_decay_x))),
         # In the carry's dtype: as a float16 a gap of days in seconds is infinite, and the gradients are NaN.
-        decay_h=jnp.exp(-jax.nn.relu(matmul(gap, jnp.astype(params.w_decay_h, dtype)) + params.b_decay_h)),
-        g=matmul(jnp.astype(observed, dtype), params.w_m) + params.b_i,
+        decay_h=jnp.exp(-jax.nn.relu(add_bias(matmul(gap, jnp.astype(params.w_decay_h, dtype)), params.b_decay_h))),
+        g=add_bias(matmul(jnp.astype(observed, dtype), params.w_m), params.b_i),
     )
 
 
@@ -242,6 +249,6 @@ def _step(options: GRUDOptions, params: GRUDParams, carry: GRUDCarry, seen: GRUD
     x = jnp.where(seen.observed, seen.x, seen.decay_x * carry.last)
     h = seen.decay_h * carry.h
     plain = GRUParams(params.w_i, params.w_h, params.b_i, params.b_h)
-    a = activate(GRUOptions(*options), plain, h, matmul(x, params.w_i) + seen.g)
+    a, _ = activate(GRUOptions(*options), plain, h, matmul(x, params.w_i) + seen.g)
     h = update(options.update_gate, a.z, h, a.n)
     return GRUDCarry(h, jnp.where(seen.observed, seen.x, carry.last)), h

@@ -16,9 +16,21 @@ from gru_jax._cells.precision import carry_dtype
 
 Initializer = Callable[..., jax.Array]
 
-lecun_normal: Initializer = jax.nn.initializers.lecun_normal()
-orthogonal: Initializer = jax.nn.initializers.orthogonal()
 zeros: Initializer = jax.nn.initializers.zeros
+
+_lecun_normal = jax.nn.initializers.lecun_normal()
+_orthogonal = jax.nn.initializers.orthogonal()
+
+
+# At the level of the module, so that cells which begin with them pickle.
+def lecun_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """Normal with variance 1 / fan-in, cut at two standard deviations (LeCun et al. 1998)."""
+    return _lecun_normal(key, shape, dtype)
+
+
+def orthogonal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """A matrix with orthonormal columns or rows (Saxe et al. 2014)."""
+    return _orthogonal(key, shape, dtype)
 
 
 def rates(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from gru_jax._cells import initializers
-from gru_jax._cells.cell import Cell
+from gru_jax._cells.cell import Bound, Cell
 from gru_jax._cells.checks import check_params
 from gru_jax._cells.gru import project, zero_carry
 from gru_jax._cells.initializers import Initializer
-from gru_jax._cells.precision import matmul
+from gru_jax._cells.precision import add_bias, matmul
 
 
 class LSTMParams(NamedTuple):
@@ -35,6 +35,16 @@ class LSTMCarry(NamedTuple):
 
     h: jax.Array
     c: jax.Array
+
+
+class LSTMStart(NamedTuple):
+    """How the params of an LSTM begin; see `lstm`."""
+
+    kernel_init: Initializer
+    recurrent_init: Initializer
+    bias_init: Initializer
+    forget_bias: float
+    chrono_span: float | None
 
 
 def lstm(
@@ -73,38 +83,34 @@ def lstm(
     """
     initializers.check_initializers(kernel_init=kernel_init, recurrent_init=recurrent_init, bias_init=bias_init)
     initializers.check_bias_options("forget_bias", forget_bias, chrono_span)
-    return _lstm(kernel_init, recurrent_init, bias_init, float(forget_bias), chrono_span)
+    return _lstm(LSTMStart(kernel_init, recurrent_init, bias_init, float(forget_bias), chrono_span))
 
 
 @functools.cache
-def _lstm(
-    kernel_init: Initializer,
-    recurrent_init: Initializer,
-    bias_init: Initializer,
-    forget_bias: float,
-    chrono_span: float | None,
-) -> Cell:
-    def init(key: jax.Array, in_features: int, features: int, dtype: Any = jnp.float32) -> LSTMParams:
-        in_features, features, dtype = initializers.check_init(key, in_features, features, dtype)
-        k_i, k_h, k_bi, k_bh, k_f = jax.random.split(key, 5)
-        b_i = initializers.per_gate("bias_init", bias_init, k_bi, (features,), 4, dtype)
-        b_h = initializers.per_gate("bias_init", bias_init, k_bh, (features,), 4, dtype)
-        if forget_bias != 0.0:
-            b_i = initializers.set_gate(b_i, 1, 4, forget_bias)
-            b_h = initializers.set_gate(b_h, 1, 4, 0.0)
-        if chrono_span is not None:
-            keeps = initializers.chrono(k_f, features, chrono_span, dtype)
-            for gate, value in ((0, -keeps), (1, keeps)):
-                b_i = initializers.set_gate(b_i, gate, 4, value)
-                b_h = initializers.set_gate(b_h, gate, 4, 0.0)
-        return LSTMParams(
-            w_i=initializers.per_gate("kernel_init", kernel_init, k_i, (in_features, features), 4, dtype),
-            w_h=initializers.per_gate("recurrent_init", recurrent_init, k_h, (features, features), 4, dtype),
-            b_i=b_i,
-            b_h=b_h,
-        )
+def _lstm(start: LSTMStart) -> Cell:
+    return Cell("lstm", Bound(_init, start), _zero_carry, project, _step, _input_shape)
 
-    return Cell("lstm", init, _zero_carry, project, _step, _input_shape)
+
+def _init(start: LSTMStart, key: jax.Array, in_features: int, features: int, dtype: Any = jnp.float32) -> LSTMParams:
+    kernel_init, recurrent_init, bias_init, forget_bias, chrono_span = start
+    in_features, features, dtype = initializers.check_init(key, in_features, features, dtype)
+    k_i, k_h, k_bi, k_bh, k_f = jax.random.split(key, 5)
+    b_i = initializers.per_gate("bias_init", bias_init, k_bi, (features,), 4, dtype)
+    b_h = initializers.per_gate("bias_init", bias_init, k_bh, (features,), 4, dtype)
+    if forget_bias != 0.0:
+        b_i = initializers.set_gate(b_i, 1, 4, forget_bias)
+        b_h = initializers.set_gate(b_h, 1, 4, 0.0)
+    if chrono_span is not None:
+        keeps = initializers.chrono(k_f, features, chrono_span, dtype)
+        for gate, value in ((0, -keeps), (1, keeps)):
+            b_i = initializers.set_gate(b_i, gate, 4, value)
+            b_h = initializers.set_gate(b_h, gate, 4, 0.0)
+    return LSTMParams(
+        w_i=initializers.per_gate("kernel_init", kernel_init, k_i, (in_features, features), 4, dtype),
+        w_h=initializers.per_gate("recurrent_init", recurrent_init, k_h, (features, features), 4, dtype),
+        b_i=b_i,
+        b_h=b_h,
+    )
 
 
 def _zero_carry(params: Any, batch_shape: tuple[int, ...] = ()) -> LSTMCarry:
@@ -117,7 +123,7 @@ def _input_shape(params: Any) -> tuple[int]:
 
 
 def _step(params: LSTMParams, carry: LSTMCarry, projected: jax.Array) -> tuple[LSTMCarry, jax.Array]:
-    i, f, g, o = jnp.split(projected + matmul(carry.h, params.w_h) + params.b_h, 4, axis=-1)
+    i, f, g, o = jnp.split(add_bias(projected + matmul(carry.h, params.w_h), params.b_h), 4, axis=-1)
     c = jax.nn.sigmoid(f) * carry.c + jax.nn.sigmoid(i) * jnp.tanh(g)
     h = jax.nn.sigmoid(o) * jnp.tanh(c)
     return LSTMCarry(h, c), h

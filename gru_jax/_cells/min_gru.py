@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from gru_jax._cells import initializers
-from gru_jax._cells.cell import Cell
+from gru_jax._cells.cell import Bound, Cell
 from gru_jax._cells.checks import check_batch_shape, check_params
 from gru_jax._cells.gru import check_update_gate, project, update
 from gru_jax._cells.initializers import Initializer
@@ -30,6 +30,16 @@ class MinGRUOptions(NamedTuple):
     """Which of the two minimal-GRU equations a cell computes."""
 
     update_gate: Literal["keep", "write"]
+
+
+class MinGRUStart(NamedTuple):
+    """How the params of a minimal GRU begin; see `min_gru`."""
+
+    options: MinGRUOptions
+    kernel_init: Initializer
+    bias_init: Initializer
+    update_bias: float
+    chrono_span: float | None
 
 
 def min_gru(
@@ -65,31 +75,29 @@ def min_gru(
     check_update_gate(update_gate)
     initializers.check_initializers(kernel_init=kernel_init, bias_init=bias_init)
     initializers.check_bias_options("update_bias", update_bias, chrono_span)
-    return _min_gru(MinGRUOptions(update_gate), kernel_init, bias_init, float(update_bias), chrono_span)
+    return _min_gru(MinGRUStart(MinGRUOptions(update_gate), kernel_init, bias_init, float(update_bias), chrono_span))
 
 
 @functools.cache
-def _min_gru(
-    options: MinGRUOptions,
-    kernel_init: Initializer,
-    bias_init: Initializer,
-    update_bias: float,
-    chrono_span: float | None,
-) -> Cell:
-    def init(key: jax.Array, in_features: int, features: int, dtype: Any = jnp.float32) -> MinGRUParams:
-        in_features, features, dtype = initializers.check_init(key, in_features, features, dtype)
-        k_i, k_b, k_z = jax.random.split(key, 3)
-        b_i = initializers.per_gate("bias_init", bias_init, k_b, (features,), 2, dtype)
-        if update_bias != 0.0:
-            b_i = initializers.set_gate(b_i, 0, 2, update_bias)
-        if chrono_span is not None:
-            keeps = initializers.chrono(k_z, features, chrono_span, dtype)
-            b_i = initializers.set_gate(b_i, 0, 2, keeps if options.update_gate == "keep" else -keeps)
-        w_i = initializers.per_gate("kernel_init", kernel_init, k_i, (in_features, features), 2, dtype)
-        return MinGRUParams(w_i=w_i, b_i=b_i)
+def _min_gru(start: MinGRUStart) -> Cell:
+    options = start.options
+    return Cell("min_gru", Bound(_init, start), _zero_carry, project, Bound(_step, options), _input_shape, options)
 
-    step = _step_keep if options.update_gate == "keep" else _step_write
-    return Cell("min_gru", init, _zero_carry, project, step, _input_shape, options)
+
+def _init(
+    start: MinGRUStart, key: jax.Array, in_features: int, features: int, dtype: Any = jnp.float32
+) -> MinGRUParams:
+    options, kernel_init, bias_init, update_bias, chrono_span = start
+    in_features, features, dtype = initializers.check_init(key, in_features, features, dtype)
+    k_i, k_b, k_z = jax.random.split(key, 3)
+    b_i = initializers.per_gate("bias_init", bias_init, k_b, (features,), 2, dtype)
+    if update_bias != 0.0:
+        b_i = initializers.set_gate(b_i, 0, 2, update_bias)
+    if chrono_span is not None:
+        keeps = initializers.chrono(k_z, features, chrono_span, dtype)
+        b_i = initializers.set_gate(b_i, 0, 2, keeps if options.update_gate == "keep" else -keeps)
+    w_i = initializers.per_gate("kernel_init", kernel_init, k_i, (in_features, features), 2, dtype)
+    return MinGRUParams(w_i=w_i, b_i=b_i)
 
 
 def _zero_carry(params: Any, batch_shape: tuple[int, ...] = ()) -> jax.Array:
@@ -105,13 +113,7 @@ def _input_shape(params: Any) -> tuple[int]:
     return (params.w_i.shape[0],)
 
 
-def _step_keep(params: MinGRUParams, h: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _step(options: MinGRUOptions, params: MinGRUParams, h: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
     a, n = jnp.split(g, 2, axis=-1)
-    h = update("keep", jax.nn.sigmoid(a), h, n)
-    return h, h
-
-
-def _step_write(params: MinGRUParams, h: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
-    a, n = jnp.split(g, 2, axis=-1)
-    h = update("write", jax.nn.sigmoid(a), h, n)
+    h = update(options.update_gate, jax.nn.sigmoid(a), h, n)
     return h, h

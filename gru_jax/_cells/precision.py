@@ -39,3 +39,13 @@ def compute_params(params: Any, dtype: Any) -> Any:
 def matmul(x: jax.Array, w: jax.Array) -> jax.Array:
     """x @ w, `(..., I) @ (I, J) -> (..., J)`, in the dtype of w, accumulated in the carry's dtype."""
     return jnp.matmul(jnp.astype(x, w.dtype), w, preferred_element_type=carry_dtype(w.dtype))
+
+
+def beside(b: jax.Array, x: jax.Array) -> jax.Array:
+    """b `(J,)` with the rank of x `(..., J)`, so that the two meet where JAX may not raise ranks by itself."""
+    return jnp.expand_dims(b, tuple(range(x.ndim - 1)))
+
+
+def add_bias(x: jax.Array, b: jax.Array | None) -> jax.Array:
+    """x + b, `(..., J)` and `(J,)`; a bias of None counts as 0."""
+    return x if b is None else x + beside(b, x)

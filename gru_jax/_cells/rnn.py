@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from gru_jax._cells import initializers
-from gru_jax._cells.cell import Cell
+from gru_jax._cells.cell import Bound, Cell
 from gru_jax._cells.checks import check_params
 from gru_jax._cells.gru import project, zero_carry
 from gru_jax._cells.initializers import Initializer
-from gru_jax._cells.precision import matmul
+from gru_jax._cells.precision import add_bias, matmul
 
 
 class RNNParams(NamedTuple):
@@ -28,6 +28,14 @@ class RNNParams(NamedTuple):
     w_h: jax.Array
     b_i: jax.Array
     b_h: jax.Array
+
+
+class RNNStart(NamedTuple):
+    """How the params of a plain recurrent network begin; see `rnn`."""
+
+    kernel_init: Initializer
+    recurrent_init: Initializer
+    bias_init: Initializer
 
 
 def rnn(
@@ -51,22 +59,24 @@ def rnn(
     Source: Elman 1990, "Finding structure in time".
     """
     initializers.check_initializers(kernel_init=kernel_init, recurrent_init=recurrent_init, bias_init=bias_init)
-    return _rnn(kernel_init, recurrent_init, bias_init)
+    return _rnn(RNNStart(kernel_init, recurrent_init, bias_init))
 
 
 @functools.cache
-def _rnn(kernel_init: Initializer, recurrent_init: Initializer, bias_init: Initializer) -> Cell:
-    def init(key: jax.Array, in_features: int, features: int, dtype: Any = jnp.float32) -> RNNParams:
-        in_features, features, dtype = initializers.check_init(key, in_features, features, dtype)
-        k_i, k_h, k_bi, k_bh = jax.random.split(key, 4)
-        return RNNParams(
-            w_i=initializers.per_gate("kernel_init", kernel_init, k_i, (in_features, features), 1, dtype),
-            w_h=initializers.per_gate("recurrent_init", recurrent_init, k_h, (features, features), 1, dtype),
-            b_i=initializers.per_gate("bias_init", bias_init, k_bi, (features,), 1, dtype),
-            b_h=initializers.per_gate("bias_init", bias_init, k_bh, (features,), 1, dtype),
-        )
+def _rnn(start: RNNStart) -> Cell:
+    return Cell("rnn", Bound(_init, start), zero_carry, project, _step, _input_shape)
 
-    return Cell("rnn", init, zero_carry, project, _step, _input_shape)
+
+def _init(start: RNNStart, key: jax.Array, in_features: int, features: int, dtype: Any = jnp.float32) -> RNNParams:
+    kernel_init, recurrent_init, bias_init = start
+    in_features, features, dtype = initializers.check_init(key, in_features, features, dtype)
+    k_i, k_h, k_bi, k_bh = jax.random.split(key, 4)
+    return RNNParams(
+        w_i=initializers.per_gate("kernel_init", kernel_init, k_i, (in_features, features), 1, dtype),
+        w_h=initializers.per_gate("recurrent_init", recurrent_init, k_h, (features, features), 1, dtype),
+        b_i=initializers.per_gate("bias_init", bias_init, k_bi, (features,), 1, dtype),
+        b_h=initializers.per_gate("bias_init", bias_init, k_bh, (features,), 1, dtype),
+    )
 
 
 def _input_shape(params: Any) -> tuple[int]:
@@ -75,5 +85,5 @@ def _input_shape(params: Any) -> tuple[int]:
 
 
 def _step(params: RNNParams, h: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
-    h = jnp.tanh(g + matmul(h, params.w_h) + params.b_h)
+    h = jnp.tanh(add_bias(g + matmul(h, params.w_h), params.b_h))
     return h, h

@@ -113,13 +113,26 @@ def slope(program, direction, step=1e-5):
     return (losses[0] - losses[1]) / (2 * step)
 
 
-def measured(*names, mode="forward", option="plain", **settings):
+def measured(*names, mode="forward", option="plain", checks=None, **settings):
     """A group of one problem, measured."""
     values = {"contenders": list(names), "shapes": [[4, 2, 3, 5]], "rounds": 2, "seconds_per_measurement": 1e-5}
     config = BenchConfig.model_validate(values | settings)
     found = Group("shapes", mode, (4, 2, 3, 5), [Measurement(name, option) for name in names])
-    group.measure(found, config, group.Guard(config.max_seconds), lambda: None)
+    group.measure(found, config, group.Guard(config.max_seconds), lambda: None, checks)
     return found.measurements
+
+
+def test_what_forward_found_of_the_outputs_serves_training_and_its_loss_is_looked_at():
+    checks = {}
+    measured("gru_jax", checks=checks)
+    ((key, check),) = checks.items()
+    assert key == ("gru_jax", (4, 2, 3, 5), "plain")
+    assert check.difference < 2e-6
+    assert measured("gru_jax", mode="training", checks=checks)[0].left_out is None
+    for wrong in (check._replace(difference=0.5), check._replace(loss=check.loss + 0.5)):
+        (one,) = measured("gru_jax", mode="training", checks={key: wrong})
+        assert one.difference == pytest.approx(0.5, rel=1e-5)
+        assert "computes something else" in one.left_out
 
 
 def test_a_measurement_says_all_there_is_to_say():

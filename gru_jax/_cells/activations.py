@@ -1,0 +1,76 @@
+"""The functions that make gates and candidates: what is asked of them, and how they are found again by name."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Activation = Callable[[jax.Array], jax.Array]
+
+# Where JAX shows them. Where they are defined is its own business, and changes.
+_PUBLIC = ("jax.nn", "jax.numpy", "jax.lax")
+
+
+def check_activation(name: str, function: Any) -> None:
+    """A function that JAX can follow, and that returns what is like its argument.
+
+    Nothing is computed here: cells are made when modules are imported, before JAX looks for its devices.
+    """
+    if function is jnp.tanh or function is jax.nn.sigmoid:
+        return
+    remedy = "pass a function of each number alone, such as jax.nn.relu"
+    if not callable(function) or type(function).__hash__ is None:
+        raise TypeError(f"{name}: expected a hashable function of an array, got {function!r}; {remedy}.")
+    # Without axes as well, which a sum or a softmax over one does not survive.
+    for shape in ((2, 3), ()):
+        given = jax.ShapeDtypeStruct(shape, jnp.float32)
+        try:
+            found = jax.eval_shape(function, given)
+        except Exception as error:
+            raise TypeError(
+                f"{name}: expected a function of each number alone, got {function!r}, which fails on float32 of shape "
+                f"{shape} ({_line(error)}); {remedy}."
+            ) from error
+        if not hasattr(found, "shape") or (found.shape, found.dtype) != (given.shape, given.dtype):
+            raise ValueError(
+                f"{name}: expected a function that keeps shape and dtype, got {function!r}, which makes {found} of "
+                f"{given}; {remedy}."
+            )
+
+
+def public_name(function: Any) -> str | None:
+    """Under which name JAX shows a function, such as `jax.nn.relu`; None where it does not."""
+    name = getattr(function, "__name__", "")
+    return next((f"{module}.{name}" for module in _PUBLIC if _lookup(module, name) is function), None)
+
+
+def named(function: Any) -> Any:
+    """A function as pickle takes it: where it is found, for what stands at a module's level, else itself.
+
+    Pickle does not see that a function under `jax.jit`, as those of JAX are, stands where its name says.
+    """
+    public = public_name(function)
+    if public is not None:
+        module, _, name = public.rpartition(".")
+        return module, name
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
+    return (module, name) if module in sys.modules and _lookup(module, name) is function else function
+
+
+def restored(found: Any) -> Any:
+    """The function that `named` returned this for."""
+    return _lookup(*found) if isinstance(found, tuple) else found
+
+
+def _lookup(module: str, name: str) -> Any:
+    found = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

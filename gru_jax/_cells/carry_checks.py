@@ -1,0 +1,96 @@
+"""What is checked of a state, and of what replaces one."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gru_jax._cells.checks import check_array, check_inputs, leading_shape, outline
+
+
+def check_carry(cell: Any, name: str, carry: Any, params: Any, batch: Sequence[int], *, steps: Any = None) -> Any:
+    """Check a carry, leaves `(*B, H)` or what broadcasts to it, against the cell's zero carry.
+
+    With `steps` a leaf may have one axis more in front, of that many steps or of size 1. Returns the carry as JAX
+    arrays.
+    """
+    wanted = carry_shapes(cell, batch, params)
+    if jax.tree.structure(carry) != jax.tree.structure(wanted):
+        raise TypeError(
+            f"{name}: expected {outline(wanted)} for the cell {cell.name!r}, got {outline(carry)}; "
+            "pass cell.carry(params, batch_shape=...) or a carry that this cell returned."
+        )
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(wanted)]
+    leaves = []
+    for path, want, leaf in zip(paths, jax.tree.leaves(wanted), jax.tree.leaves(carry), strict=True):
+        leaf = check_array(f"{name}{path}", leaf)
+        if leaf.dtype != want.dtype:
+            raise TypeError(
+                f"{name}{path}: expected {want.dtype}, got {leaf.dtype}; floats in a carry are float32 for all inputs "
+                f"but float64: cast it with .astype(jnp.{want.dtype})."
+            )
+        by_step = steps is not None and leaf.ndim == len(want.shape) + 1
+        shape = (steps, *want.shape) if by_step else want.shape
+        if leaf.shape != shape and not _broadcasts(leaf.shape, shape):
+            more = "" if steps is None else f", or {(steps, *want.shape)} with one for each step,"
+            raise ValueError(
+                f"{name}{path}: expected shape {want.shape}{more} or one that broadcasts to it, got {leaf.shape}; "
+                f"cell.carry(params, batch_shape={tuple(batch)}) has that shape."
+            )
+        leaves.append(leaf)
+    return jax.tree.unflatten(jax.tree.structure(wanted), leaves)
+
+
+def broadcast_carry(carry: Any, like: Any, steps: Any = None) -> Any:
+    """A checked carry with every leaf as large as in `like`; with `steps`, all with an axis of that many in front."""
+
+    def leaf(x: jax.Array, whole: Any) -> jax.Array:
+        shape = whole.shape if steps is None else (steps, *whole.shape)
+        return x if x.shape == shape else jnp.broadcast_to(x, shape)
+
+    return jax.tree.map(leaf, carry, like)
+
+
+def check_reset(name: str, reset: Any, batch: tuple[int, ...]) -> jax.Array:
+    """Bool `(*B,)`."""
+    reset = check_array(name, reset)
+    if reset.dtype != jnp.bool_:
+        raise TypeError(f"{name}: expected bool, got {reset.dtype}; cast with .astype(bool).")
+    if reset.shape != batch:
+        raise ValueError(
+            f"{name}: expected shape {batch}, one for each row of the batch, got {reset.shape}; "
+            f"broadcast it with jnp.broadcast_to({name}, {batch})."
+        )
+    return reset
+
+
+def check_call(cell: Any, params: Any, carry: Any, x: Any, reset: Any, reset_carry: Any) -> tuple[Any, ...]:
+    """Check the arguments of one step; returns them as JAX arrays."""
+    params, x = check_inputs(cell, "x", x, params, axes=("*B",))
+    batch = leading_shape(cell, params, x)
+    carry = check_carry(cell, "carry", carry, params, batch)
+    if reset is not None:
+        reset = check_reset("reset", reset, batch)
+    if reset_carry is not None:
+        reset_carry = check_carry(cell, "reset_carry", reset_carry, params, batch)
+    return params, carry, x, reset, reset_carry
+
+
+def carry_shapes(cell: Any, batch: Sequence[int], params: Any) -> Any:
+    """Shapes and dtypes of the cell's zero carry, remembered: a loop of single steps asks each time."""
+    leaves, structure = jax.tree.flatten(params)
+    # NumPy's float64 is another type of JAX's in 32 bits than in 64.
+    kinds = tuple((leaf.shape, jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True)) for leaf in leaves)
+    return _zero_carry_of(cell, tuple(batch), structure, kinds)
+
+
+@functools.lru_cache(maxsize=256)
+def _zero_carry_of(cell: Any, batch: tuple[int, ...], structure: Any, leaves: tuple[Any, ...]) -> Any:
+    params = structure.unflatten(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in leaves)
+    return jax.eval_shape(lambda p: cell.carry(p, batch_shape=batch), params)
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    return len(shape) <= len(to) and all(a in (1, b) for a, b in zip(shape[::-1], to[::-1], strict=False))
