@@ -1,8 +1,16 @@
 """``python -m experiments``."""
 
-import sys
+from experiments import process
+from experiments.needed_packages import FOR_CONFIGS, need
 
-from experiments.cli import main
+
+def _run() -> int:
+    need(*FOR_CONFIGS, what="python -m experiments")
+
+    from experiments.cli import main
+
+    return main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    process.exit_with(_run)

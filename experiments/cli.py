@@ -1,7 +1,7 @@
 """The command line: ``python -m experiments train | eval | plot | export | compare | report | config | data | bench``.
 
-Exit codes: 0 done, 1 the run diverged, 2 a mistake of the user's (one line each on stderr, nothing written),
-130 or 143 stopped by a signal. JAX is imported only after the config was found to be good.
+Exit codes: see `process`; after a mistake of the user's (2) nothing is written. JAX is imported only after the config
+was found to be good, and what is imported after the work is tried before it.
 """
 
 import argparse
@@ -10,8 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+
 from experiments import config as configs
-from experiments import tasks, terminal
+from experiments import needed_packages, process, tasks, terminal
 from experiments.bench.directory import BenchDirectory, is_bench
 from experiments.bench.directory import default_path as default_bench_path
 from experiments.bench.schema import BenchConfig
@@ -21,28 +23,15 @@ from experiments.compare.schema import CompareConfig
 from experiments.errors import UserError
 from experiments.export import request as export_request
 from experiments.run_directory import ADVICE, RunDirectory, default_path, find_runs
-
-_INTERRUPTED = 130
+from experiments.schema import Config
+from experiments.whole_files import check_folder, check_target
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     options = _parse(arguments)
-    try:
-        return options.run(options, "python -m experiments " + shlex.join(arguments))
-    except UserError as error:
-        for message in error.messages:
-            print(message, file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        if not error.filename:
-            raise
-        print(f"{error.filename}: {error.strerror}; mend that, or choose another place", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return _INTERRUPTED
+    return process.guarded(lambda: options.run(options, "python -m experiments " + shlex.join(arguments)))
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -120,10 +109,9 @@ def _train(options: argparse.Namespace, command: str) -> int:
     directory = RunDirectory(options.run_dir or default_path(config, name))
     console = terminal.console()
     if directory.inspect(config) == "complete":
-        summary = directory.read_summary() or {}
-        terminal.say(console, f"{directory}: already complete, nothing to do; --run-dir DIR trains it again elsewhere")
-        terminal.show_results(console, summary)
-        return 0
+        return _train_nothing(config, directory, console)
+    check_folder(directory.path, "--run-dir")
+    needed_packages.need_for_runs(plots=config.logging.plots, tensorboard=config.logging.tensorboard)
 
     from experiments.training import train
 
@@ -133,17 +121,35 @@ def _train(options: argparse.Namespace, command: str) -> int:
     terminal.say(console, "")
     if outcome.status == "complete":
         terminal.show_results(console, outcome.summary)
-    if config.logging.plots and directory.metrics.stat().st_size:
-        from experiments.plots import draw
-
-        terminal.say(console, "plots   " + ", ".join(str(path) for path in draw(directory)))
-    terminal.say(console, f"summary {directory.summary}")
     if outcome.status == "diverged":
         last = outcome.summary["last_good_checkpoint"]
         kept = f"the checkpoint of step {last} is kept" if last is not None else "there was no checkpoint yet"
         step, reason = outcome.summary["diverged_at_step"], outcome.summary["reason"]
         print(f"{directory}: diverged at step {step}: {reason}; {kept}; {ADVICE}", file=sys.stderr)
+    if config.logging.plots and directory.metrics.stat().st_size:
+        _draw(directory, console)
+    terminal.say(console, f"summary {directory.summary}")
     return outcome.exit_code
+
+
+def _train_nothing(config: Config, directory: RunDirectory, console: Console) -> int:
+    """Say what a complete run came to, and draw what of its plots is missing, as after a full disk."""
+    from experiments.plots import missing
+
+    lost = missing(directory) if config.logging.plots else []
+    rest = f"drawing {', '.join(path.name for path in lost)} again" if lost else "nothing to do"
+    terminal.say(console, f"{directory}: already complete, {rest}; --run-dir DIR trains it again elsewhere")
+    terminal.show_results(console, directory.read_summary() or {})
+    if lost:
+        needed_packages.need(*needed_packages.FOR_PLOTS, what="logging.plots")
+        _draw(directory, console)
+    return 0
+
+
+def _draw(directory: RunDirectory, console: Console) -> None:
+    from experiments.plots import draw
+
+    terminal.say(console, "plots   " + ", ".join(str(path) for path in draw(directory)))
 
 
 def _eval(options: argparse.Namespace, _: str) -> int:
@@ -161,6 +167,7 @@ def _eval(options: argparse.Namespace, _: str) -> int:
 
 
 def _plot(options: argparse.Namespace, _: str) -> int:
+    needed_packages.need(*needed_packages.FOR_PLOTS, what="plot")
     if is_bench(options.run_directory):
         from experiments.bench import pages, results
 
@@ -205,6 +212,11 @@ def _export(options: argparse.Namespace, _: str) -> int:
 def _report(options: argparse.Namespace, command: str) -> int:
     from experiments import report
 
+    for path, option in ((options.plot, "--plot"), (options.page, "--page")):
+        if path:
+            check_target(path, option)
+    if options.plot:
+        needed_packages.need(*needed_packages.FOR_PLOTS, what="--plot")
     runs = [report.read(directory) for directory in find_runs(options.runs) if not _is_no_run(directory.path)]
     if not runs:
         raise UserError(f"{', '.join(map(str, options.runs))}: only benches there; plot RUN writes the table of one")
@@ -239,6 +251,9 @@ def _compare(options: argparse.Namespace, command: str) -> int:
     name = options.config.stem
     directory = CompareDirectory(options.run_dir or default_compare_path(config, name))
     directory.refuse_another(config)
+    check_folder(directory.path, "--run-dir")
+    needed_packages.need_for_runs(plots=config.logging.plots, tensorboard=config.logging.tensorboard)
+    needed_packages.need(*needed_packages.FOR_PLOTS, what="compare")
     console = terminal.console()
 
     from experiments.compare.run import compare
@@ -254,20 +269,10 @@ def _compare(options: argparse.Namespace, command: str) -> int:
 
 
 def _data(_: argparse.Namespace, __: str) -> int:
-    from rich.table import Table
+    from experiments.tasks.data_table import table
 
-    from experiments.tasks import packages
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("data", "tasks", "licence", "installed", "size", "to install it"):
-        table.add_column(heading, justify="right" if heading == "size" else "left")
-    for data in packages.DATA_SETS:
-        size = packages.size(data)
-        found = "no" if size is None else "yes"
-        shown = "-" if size is None else f"{size / 2**20:.1f} MiB"
-        table.add_row(data.name, ", ".join(data.tasks), data.licence, found, shown, packages.install_line(data))
     console = terminal.console()
-    console.print(table)
+    console.print(table())
     terminal.say(console, "\nPackages are read, not imported, but for babel; nothing is downloaded at run time.")
     return 0
 
@@ -277,8 +282,16 @@ def _bench(options: argparse.Namespace, command: str) -> int:
     directory = BenchDirectory(options.run_dir or default_bench_path(config))
     console = terminal.console()
     measured, exit_code = directory.inspect(config), 0
+    check_folder(directory.path, "--run-dir")
+    needed_packages.need(*needed_packages.FOR_PLOTS, what="bench")
     if measured is not None and measured.status == "complete":
-        terminal.say(console, f"{directory}: already complete; --run-dir DIR measures again elsewhere")
+        from experiments.bench import pages
+
+        lost = pages.missing(measured, directory)
+        rest = f", writing {', '.join(path.name for path in lost)} again" if lost else ""
+        terminal.say(console, f"{directory}: already complete{rest}; --run-dir DIR measures again elsewhere")
+        if lost:
+            pages.write(measured, directory)
     else:
         if measured is not None:
             terminal.say(

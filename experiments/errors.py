@@ -15,3 +15,9 @@ class UserError(Exception):
         """Take one line, or several for several mistakes found at once."""
         self.messages = [messages] if isinstance(messages, str) else list(messages)
         super().__init__("\n".join(self.messages))
+
+
+class FailedOnTheWay(UserError):
+    """What went wrong after the work had begun, and is no mistake of the user's: a full disk, a plot that failed."""
+
+    exit_code = 1

@@ -14,7 +14,7 @@ from experiments.errors import UserError
 from experiments.goals import GOALS
 from experiments.losses import BETTER
 from experiments.report import FOLD, Run, folds_of, mean_and_spread, values_of_seeds
-from experiments.run_directory import write_whole
+from experiments.whole_files import write_whole
 
 BAR = "\\|"
 """A bar within a cell."""

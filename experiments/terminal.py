@@ -8,10 +8,16 @@ from rich.console import Console
 from rich.table import Table
 
 
+class _Terminal(Console):
+    def on_broken_pipe(self) -> None:
+        """Raise it, where rich would end the process: `process` knows what to do then."""
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Where to say it: as wide as the terminal."""
     # A file or a pipe has no width of its own, and rich would fold tables at 80 columns.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    return _Terminal(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 def say(console: Console, text: str) -> None:

@@ -9,7 +9,8 @@ from experiments import config as configs
 from experiments.bench import results
 from experiments.bench.schema import BenchConfig
 from experiments.errors import UserError
-from experiments.run_directory import RunDirectory, write_whole
+from experiments.run_directory import RunDirectory
+from experiments.whole_files import write_whole
 
 
 class BenchDirectory:

@@ -11,7 +11,8 @@ from typing import Any
 from experiments import config as configs
 from experiments.compare.schema import CompareConfig
 from experiments.errors import UserError
-from experiments.run_directory import RunDirectory, write_whole
+from experiments.run_directory import RunDirectory
+from experiments.whole_files import write_whole
 
 
 class CompareDirectory:
