@@ -1,10 +1,11 @@
 """``python -m experiments``."""
 
-from experiments import process
-from experiments.needed_packages import FOR_CONFIGS, need
+import sys
 
 
 def _run() -> int:
+    from experiments.needed_packages import FOR_CONFIGS, need
+
     need(*FOR_CONFIGS, what="python -m experiments")
 
     from experiments.cli import main
@@ -13,4 +14,9 @@ def _run() -> int:
 
 
 if __name__ == "__main__":
+    try:
+        from experiments import process
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     process.exit_with(_run)

@@ -23,7 +23,7 @@ import numpy as np
 from orbax.checkpoint import v1
 
 from experiments.errors import FailedOnTheWay, UserError
-from experiments.whole_files import naming, write_json
+from experiments.whole_files import check_letters, naming, write_json
 
 # Orbax accepts more than its annotations allow.
 _orbax: Any = v1
@@ -135,6 +135,7 @@ def restore(directory: Path, step: int, like: Any) -> tuple[Any, float]:
     Raises UserError that names the folder and the way out if it is damaged, or of a state with other shapes.
     """
     folder = directory / str(step)
+    check_letters(folder)
     problem = _damage(folder)
     contents = None
     if not problem:

@@ -24,7 +24,7 @@ from experiments.errors import UserError
 from experiments.export import request as export_request
 from experiments.run_directory import ADVICE, RunDirectory, default_path, find_runs
 from experiments.schema import Config
-from experiments.whole_files import check_folder, check_target
+from experiments.whole_files import check_folder, check_letters, check_target
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,6 +111,7 @@ def _train(options: argparse.Namespace, command: str) -> int:
     if directory.inspect(config) == "complete":
         return _train_nothing(config, directory, console)
     check_folder(directory.path, "--run-dir")
+    check_letters(directory.path)
     needed_packages.need_for_runs(plots=config.logging.plots, tensorboard=config.logging.tensorboard)
 
     from experiments.training import train
@@ -252,6 +253,7 @@ def _compare(options: argparse.Namespace, command: str) -> int:
     directory = CompareDirectory(options.run_dir or default_compare_path(config, name))
     directory.refuse_another(config)
     check_folder(directory.path, "--run-dir")
+    check_letters(directory.path)
     needed_packages.need_for_runs(plots=config.logging.plots, tensorboard=config.logging.tensorboard)
     needed_packages.need(*needed_packages.FOR_PLOTS, what="compare")
     console = terminal.console()
@@ -263,7 +265,7 @@ def _compare(options: argparse.Namespace, command: str) -> int:
         terminal.say(console, f"interrupted; to go on:\n  {command}")
         return exit_code
     terminal.say(console, "")
-    terminal.say(console, directory.table.read_text(encoding="utf-8"))
+    terminal.say(console, directory.table.read_text(encoding="utf-8", errors="surrogateescape"))
     terminal.say(console, f"table   {directory.table}\nplots   {directory.plots}\nresults {directory.results}")
     return exit_code
 

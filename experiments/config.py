@@ -132,6 +132,8 @@ def _parse_overrides(overrides: Sequence[str]) -> DictConfig:
         parts = key.strip().split(".")
         if not equals or not all(parts):
             mistakes.append(f"{override}: expected an override of the form key.path=value, e.g. training.steps=500")
+        elif any("\ud800" <= letter <= "\udfff" for letter in override):
+            mistakes.append(f"{override}: expected text in UTF-8; rename the file, or name a link to it")
         elif key.strip() == "base":
             mistakes.append(f"{override}: base belongs into a config file, not on the command line")
         else:

@@ -1,13 +1,15 @@
 """Packages of our extras that a command imports: told in one line if one is missing or broken, before the work."""
 
 import importlib
+import importlib.util
 
 from experiments.errors import UserError
 
 # The name of a module -> what pip calls it, and the extra that brings it.
 _EXTRAS = {
     "flatbuffers": ("flatbuffers", "interop"),
-    "flax": ("flax", "flax"),
+    "flax": ("flax", "experiments"),
+    "jax": ("jax", "experiments"),
     "matplotlib": ("matplotlib", "experiments"),
     "numpy": ("numpy", "experiments"),
     "omegaconf": ("omegaconf", "experiments"),
@@ -22,7 +24,7 @@ _EXTRAS = {
     "yaml": ("pyyaml", "experiments"),
 }
 
-FOR_CONFIGS = ("omegaconf", "pydantic", "rich.console", "yaml")
+FOR_CONFIGS = ("yaml", "omegaconf", "pydantic", "rich.console")
 """What every command imports at once."""
 FOR_PLOTS = ("matplotlib.figure", "matplotlib.backends.backend_agg")
 FOR_TENSORBOARD = ("tensorboardX.event_file_writer",)
@@ -34,12 +36,15 @@ def need(*modules: str, what: str) -> None:
     They are imported, not looked for: a broken installation is found as well.
     """
     for module in modules:
+        root = module.partition(".")[0]
+        package, extra = _EXTRAS[root]
         try:
+            if importlib.util.find_spec(root) is None:
+                raise ModuleNotFoundError(f"No module named {root!r}", name=root)
             importlib.import_module(module)
         except Exception as error:
-            package, extra = _EXTRAS[module.partition(".")[0]]
             raise UserError(
-                f"{what}: needs the package {package}, which {_problem(package, error)}: {_install(extra)}"
+                f"{what}: needs the package {package}, which {_problem(root, error)}: {_install(extra)}"
             ) from None
 
 
@@ -52,16 +57,19 @@ def need_for_runs(*, plots: bool, tensorboard: bool) -> None:
 
 
 def explanation(error: ImportError) -> str | None:
-    """The line for an import that failed on the way, or None if it is none of a package of ours."""
+    """The line for an import that failed on the way, or None if it is a mistake in this repository.
+
+    What is not in the table is needed by one that is.
+    """
     root = (error.name or "").partition(".")[0]
-    if root not in _EXTRAS:
+    if root in ("", "experiments", "gru_jax"):
         return None
-    package, extra = _EXTRAS[root]
+    package, extra = _EXTRAS.get(root, (root, "experiments"))
     return f"this command needs the package {package}, which {_problem(root, error)}: {_install(extra)}"
 
 
 def _problem(root: str, error: Exception) -> str:
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0].lower() == root.lower():
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == root:
         return "is not installed"
     first = str(error).strip().partition("\n")[0]
     return f"cannot be imported ({first or type(error).__name__})"

@@ -11,6 +11,7 @@ import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from experiments.errors import UserError
 
 INTERRUPTED = 130
 _OUTPUT_NOT_WANTED = 141
+_SECONDS_UNTIL_AGAIN = 0.02
 
 # The machine's, where the same command may end well another time.
 _WRITERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -59,6 +61,10 @@ def exit_with(run: Callable[[], int]) -> None:
     code = guarded(run)
     # What is left is Python's own end, where an interrupt would print a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if code == INTERRUPTED:
+        # All that was to be closed is. Python may have another exit code in mind: after an interrupt within `exec`, as
+        # that of a named tuple, it ends by the signal, whoever caught it.
+        os._exit(code)
     sys.exit(code)
 
 
@@ -89,9 +95,11 @@ def _os_error(error: OSError) -> int:
 
 
 def _unraisable(what: Any) -> None:
-    """An interrupt that came where Python drops exceptions, as in a callback of JAX's, comes again."""
+    """An interrupt that came where Python drops exceptions, as in a callback of JAX's, comes again a little later."""
     if what.exc_type is not None and issubclass(what.exc_type, KeyboardInterrupt):
-        _thread.interrupt_main()
+        again = threading.Timer(_SECONDS_UNTIL_AGAIN, _thread.interrupt_main)
+        again.daemon = True
+        again.start()
     else:
         sys.__unraisablehook__(what)
 

@@ -59,18 +59,18 @@ def check_target(path: Path, option: str, *, devices: bool = True) -> None:
     except FileNotFoundError:
         found = None
     except OSError as error:
-        raise UserError(f"{option} {path}: {error.strerror}; choose another place") from None
+        raise UserError(f"{option}: {path}: {error.strerror}; choose another place") from None
     if found is not None and stat.S_ISDIR(found.st_mode):
-        raise UserError(f"{option} {path}: expected the name of a file, got a directory; add one to it")
+        raise UserError(f"{option}: expected the name of a file, got the directory {path}; add one to it")
     if found is not None and not stat.S_ISREG(found.st_mode):
         if not devices or stat.S_ISBLK(found.st_mode) or stat.S_ISSOCK(found.st_mode):
-            raise UserError(f"{option} {path}: expected the name of a file, got a device or a pipe; name a file")
+            raise UserError(f"{option}: expected the name of a file, got {path}, a device or a pipe; name a file")
         return
     folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():
-        raise UserError(f"{option} {path}: no such directory: {folder if path.is_symlink() else path.parent}")
+        raise UserError(f"{option}: {folder if path.is_symlink() else path.parent}: no such directory; make it first")
     if (found is not None and not os.access(path, os.W_OK)) or not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"{option} {path}: cannot be written to; choose another place")
+        raise UserError(f"{option}: {path}: cannot be written to; choose another place")
 
 
 def check_folder(path: Path, option: str) -> None:
@@ -91,6 +91,17 @@ def check_folder(path: Path, option: str) -> None:
     if not os.access(place, os.W_OK | os.X_OK):
         verb = "written to" if place == path else f"made: {place} cannot be written to"
         raise UserError(f"{path}: cannot be {verb}; choose another with {option}")
+
+
+def check_letters(path: Path) -> None:
+    """Raise UserError if ``path`` is not UTF-8 from the root on: orbax can neither write nor read below it."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{path}: a name that is not UTF-8, which checkpoints cannot lie below; rename it, or choose another "
+            "directory with --run-dir"
+        ) from None
 
 
 @contextlib.contextmanager
