@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments import config as configs
-from experiments import metrics_log, run_directory
+from experiments import metrics_log, whole_files
 from experiments.errors import UserError, named_by
 from experiments.run_directory import RunDirectory
 from experiments.schema import Config
@@ -124,8 +124,8 @@ def begun(directory: RunDirectory) -> metrics_log.Before:
 def adopt(origin: Origin, directory: RunDirectory) -> None:
     """Write what the new run has of the old one before its own first step."""
     values = {"run": str(origin.directory), "step": origin.step, "rows": origin.before.rows}
-    run_directory.write_json(directory.continued, values)
-    run_directory.write_whole(directory.metrics, origin.rows)
+    whole_files.write_json(directory.continued, values)
+    whole_files.write_whole(directory.metrics, origin.rows)
 
 
 def _before(run: RunDirectory) -> metrics_log.Before:

@@ -18,6 +18,12 @@ class UserError(Exception):
         super().__init__("\n".join(self.messages))
 
 
+class FailedOnTheWay(UserError):
+    """What went wrong after the work had begun, and is no mistake of the user's: a full disk, a plot that failed."""
+
+    exit_code = 1
+
+
 @contextlib.contextmanager
 def named_by(argument: str) -> Iterator[None]:
     """Put the argument that is to blame before each line of a UserError."""

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.errors import UserError
+from experiments.event_file import EventFile
 from experiments.schema import TrainingConfig
+from experiments.whole_files import naming
 
 Row = dict[str, Any]
 
@@ -31,31 +33,24 @@ class MetricsLog:
 
     def __init__(self, path: Path, tensorboard: Path | None, resumed_at: int = 0):
         """``resumed_at``: TensorBoard forgets what an earlier process wrote of the steps after this one."""
+        self._path = path
+        self._events = None if tensorboard is None else EventFile(tensorboard, resumed_at)
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
-        self._events = None
-        if tensorboard is not None:
-            from tensorboardX import SummaryWriter
-
-            # The suffix keeps a process from overwriting the file of an earlier one that began in the same second.
-            self._events = SummaryWriter(
-                str(tensorboard),
-                purge_step=resumed_at + 1 if resumed_at else None,
-                filename_suffix=f".from_step_{resumed_at}",
-            )
 
     def write(self, step: int, split: str, values: Mapping[str, float]) -> Row:
         """Write one row and return it; numbers are rounded to eight digits, which is what a float32 can tell."""
         row: Row = {"step": step, "split": split} | {name: rounded(value) for name, value in values.items()}
-        self._file.write(json.dumps(row, allow_nan=False) + "\n")
-        self._file.flush()
+        with naming(self._path):
+            self._file.write(json.dumps(row, allow_nan=False) + "\n")
+            self._file.flush()
         if self._events is not None:
-            for name in values:
-                self._events.add_scalar(f"{split}/{name}", row[name], step)
+            self._events.write(step, {f"{split}/{name}": row[name] for name in values})
         return row
 
     def sync(self) -> None:
         """Put all rows on the disk: before a checkpoint of the same step, which counts on them."""
-        os.fsync(self._file.fileno())
+        with naming(self._path):
+            os.fsync(self._file.fileno())
         if self._events is not None:
             self._events.flush()
 
@@ -65,9 +60,13 @@ class MetricsLog:
 
     def __exit__(self, *_: object) -> None:
         """Close both files."""
-        self._file.close()
-        if self._events is not None:
-            self._events.close()
+        # Closing writes what the disk had no room for, and fails again.
+        try:
+            with naming(self._path):
+                self._file.close()
+        finally:
+            if self._events is not None:
+                self._events.close()
 
 
 def rounded(value: float) -> float:

@@ -99,6 +99,8 @@ def _read(word: str) -> Override:
         return _mistake(f"{word}: a list is given as a whole: {key.partition('[')[0]}=[8,16]")
     if not all(key.split(".")):
         return _mistake(f"{word}: {_FORM}")
+    if any("\ud800" <= letter <= "\udfff" for letter in word):
+        return _mistake(f"{word}: expected text in UTF-8; rename the file, or name a link to it")
     if key == "base":
         return _mistake(f"{word}: base belongs into a config file, not on the command line")
     if not value.strip():

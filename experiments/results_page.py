@@ -14,8 +14,8 @@ from experiments.errors import UserError
 from experiments.goals import GOALS
 from experiments.losses import BETTER
 from experiments.report import mean_and_spread
-from experiments.run_directory import write_whole
 from experiments.run_records import FOLD, Run, folds_of, values_of_seeds
+from experiments.whole_files import write_whole
 
 _OF_VALIDATION = (
     "Choose between configs by the validation split; the test split is for the one chosen. Where a value of it says",
@@ -211,7 +211,8 @@ def _without_place(words: Sequence[str]) -> list[str]:
 def _command(members: Sequence[Run]) -> str:
     """The command of the runs, without what names a seed or a place; F stands for the fold if there are several."""
     run = members[0]
-    words = shlex.split(run.directory.command.read_text(encoding="utf-8")) if run.directory.command.exists() else []
+    file = run.directory.command
+    words = shlex.split(file.read_text(encoding="utf-8", errors="surrogateescape")) if file.exists() else []
     kept = _without_place(words)
     if kept and len(folds_of(members)) > 1:
         kept = [*(word for word in kept if not word.startswith(f"{FOLD}=")), f"{FOLD}=F"]

@@ -18,6 +18,7 @@ from experiments import config as configs
 from experiments import run_configs, run_kinds, tasks
 from experiments.errors import UserError
 from experiments.schema import Config
+from experiments.whole_files import write_whole
 
 Status = Literal["new", "unfinished", "complete"]
 
@@ -179,21 +180,6 @@ ADVICE = "try a smaller optimizer.learning_rate, optimizer.clip_norm=1.0, or a l
 def default_path(config: Config, name: str) -> Path:
     """``runs/<name>/<hash of the resolved config>``, below the current directory."""
     return Path("runs") / name / configs.fingerprint(config)
-
-
-def write_whole(path: Path, contents: str | bytes) -> None:
-    """Write text or bytes to ``path`` such that a reader or a crash finds the old file or the new, nothing between."""
-    partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "wb") as file:
-        file.write(contents.encode() if isinstance(contents, str) else contents)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """As `write_whole`, for a mapping; NaN and infinity are refused with ValueError, as JSON has none."""
-    write_whole(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def find_runs(paths: list[Path]) -> list[RunDirectory]:

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from experiments import beginnings, environment, metrics_log, run_directory
+from experiments import beginnings, environment, metrics_log, whole_files
 from experiments.checkpoints import CheckpointWriter, saved_steps
 from experiments.evaluation import Evaluator
 from experiments.experiment import Experiment, TrainState, assemble, count_parameters
@@ -67,8 +67,7 @@ def train(config: Config, name: str, directory: RunDirectory, command: str, cons
         # What an interrupted process left there is no longer so.
         directory.summary.unlink(missing_ok=True)
         run.tell_start(facts)
-        with Interruption() as interruption:
-            outcome = run.go(interruption)
+        outcome = run.go()
         if outcome.status == "interrupted":
             text = f"interrupted after step {outcome.summary['steps']}, with a checkpoint; to go on:\n  {command}"
             console.print(text, soft_wrap=True, markup=False, highlight=False)
@@ -94,7 +93,7 @@ class _Run:
         """Print what is about to run, and record what it runs on."""
         before = self.directory.read_environment()
         if before is None:
-            run_directory.write_json(self.directory.environment, facts | self.beginning.facts())
+            whole_files.write_json(self.directory.environment, facts | self.beginning.facts())
         else:
             for change in environment.changes(before, facts):
                 self.console.print(f"note: not as at the start of the run: {change}", highlight=False)
@@ -110,8 +109,11 @@ class _Run:
         for key, value in [*lines.items(), *self.beginning.lines()]:
             self.console.print(f"{key:<7} {value}", soft_wrap=True, markup=False, highlight=False)
 
-    def go(self, interruption: Interruption) -> Outcome:
-        """Compile, train, evaluate, and write the summary."""
+    def go(self) -> Outcome:
+        """Compile, train, evaluate, and write the summary.
+
+        A signal stops the training after the step at hand, with a checkpoint; before and after, it stops at once.
+        """
         train_step = self._compile()
         with contextlib.ExitStack() as stack:
             tensorboard = self.directory.tensorboard if self.config.logging.tensorboard else None
@@ -122,8 +124,13 @@ class _Run:
             progress = stack.enter_context(ProgressLine(self.console, self.start, self.config.training.steps))
             self.began = time.monotonic()
             try:
-                finished = self._steps(train_step, interruption, progress)
-                return self._complete(progress) if finished else self._interrupted(interruption.exit_code or 1)
+                with Interruption() as interruption:
+                    self._steps(train_step, interruption, progress)
+                    # The last checkpoint is not left half written.
+                    self.checkpoints.wait()
+                if interruption.exit_code is not None:
+                    return self._interrupted(interruption.exit_code)
+                return self._complete()
             except _Diverged as divergence:
                 return self._diverged(divergence)
 
@@ -136,15 +143,15 @@ class _Run:
             self.evaluator.prepare(self.state.params, "validation")
         return compiled
 
-    def _steps(self, train_step: Any, interruption: Interruption, progress: ProgressLine) -> bool:
-        """Take all steps that are left; False if a signal stopped them, with a checkpoint of the last one."""
+    def _steps(self, train_step: Any, interruption: Interruption, progress: ProgressLine) -> None:
+        """Take all steps that are left, or until a signal; with a checkpoint of the last one."""
         training = self.config.training
         ahead: deque[jax.Array] = deque()
         batch = self.experiment.train_batch(self.start + 1)
         for step in range(self.start + 1, training.steps + 1):
             if interruption.exit_code is not None:
                 self._checkpoint(step - 1)
-                return False
+                return
             self.state = train_step(self.state, batch)
             if step < training.steps:
                 batch = self.experiment.train_batch(step + 1)
@@ -158,7 +165,6 @@ class _Run:
                 progress.row(self._log_validation(step))
             if step % self.config.checkpoint.every == 0 or step == training.steps:
                 self._checkpoint(step)
-        return True
 
     def _log_training(self, step: int) -> metrics_log.Row:
         self._refuse_divergence()
@@ -204,7 +210,7 @@ class _Run:
     def _run_seconds(self) -> float:
         return self.beginning.seconds + time.monotonic() - self.began
 
-    def _complete(self, progress: ProgressLine) -> Outcome:
+    def _complete(self) -> Outcome:
         task = self.experiment.task
         params, origin = self.experiment.parameters_to_report(self.state)
         if not self.validation or origin == "best":
@@ -230,23 +236,23 @@ class _Run:
         if confusion is not None:
             summary |= {"confusion": confusion, "class_names": list(task.class_names)}
         if assessment is not None and assessment.pictures:
-            run_directory.write_json(self.directory.pictures, dict(assessment.pictures))
+            whole_files.write_json(self.directory.pictures, dict(assessment.pictures))
         if task.alphabet:
             summary["sample"] = self._sample(params)
-        run_directory.write_json(self.directory.summary, summary)
+        whole_files.write_json(self.directory.summary, summary)
         return Outcome("complete", 0, summary)
 
     def _sample(self, params: Any) -> str:
         from experiments.sampling import sample
 
         text = sample(self.experiment.model, params, self.experiment.task, self.config.seed)
-        run_directory.write_whole(self.directory.sample, text + "\n")
+        whole_files.write_whole(self.directory.sample, text + "\n")
         return text
 
     def _interrupted(self, exit_code: int) -> Outcome:
         self.checkpoints.wait()
         summary = self._summary("interrupted", int(self.state.step))
-        run_directory.write_json(self.directory.summary, summary)
+        whole_files.write_json(self.directory.summary, summary)
         return Outcome("interrupted", exit_code, summary)
 
     def _diverged(self, divergence: _Diverged) -> Outcome:
@@ -257,7 +263,7 @@ class _Run:
             "reason": divergence.what,
             "last_good_checkpoint": saved[-1] if saved else None,
         }
-        run_directory.write_json(self.directory.summary, summary)
+        whole_files.write_json(self.directory.summary, summary)
         return Outcome("diverged", 1, summary)
 
     def _summary(self, status: str, steps: int) -> dict[str, Any]:

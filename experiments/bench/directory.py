@@ -10,7 +10,8 @@ from experiments import run_configs, run_kinds
 from experiments.bench import results
 from experiments.bench.schema import BenchConfig
 from experiments.errors import UserError
-from experiments.run_directory import RunDirectory, write_whole
+from experiments.run_directory import RunDirectory
+from experiments.whole_files import write_whole
 
 
 class BenchDirectory:

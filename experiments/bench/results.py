@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 from experiments.bench.schema import Mode, Option, Shape
 from experiments.errors import UserError
-from experiments.run_directory import write_json
+from experiments.whole_files import write_json
 
 VERSION = 1
 

@@ -12,7 +12,8 @@ from experiments import config as configs
 from experiments import run_configs, run_kinds
 from experiments.compare.schema import CompareConfig
 from experiments.errors import UserError
-from experiments.run_directory import RunDirectory, write_whole
+from experiments.run_directory import RunDirectory
+from experiments.whole_files import write_whole
 
 
 class CompareDirectory:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from experiments import metrics_log
 from experiments.compare.directory import CompareDirectory
-from experiments.figures import FLOOR, new_figure, save
+from experiments.figures import FLOOR, drawing, new_figure, save
 from experiments.losses import BETTER
 from experiments.plots import label, wants_log_scale
 from experiments.report import mean_and_spread
-from experiments.run_directory import find_runs, write_whole
+from experiments.run_directory import find_runs
+from experiments.whole_files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 def write(results: dict[str, Any], directory: CompareDirectory) -> list[Path]:
     """Write table.md and draw plots/; returns their paths."""
     write_whole(directory.table, markdown(results))
-    directory.plots.mkdir(exist_ok=True)
-    figures = {"learning_curves.png": _curves(results, directory)}
-    if "gradient_flow" in results:
-        figures["gradient_flow.png"] = _flow(results)
-    return [directory.table, *(save(figure, directory.plots / name) for name, figure in figures.items())]
+    with drawing(directory):
+        directory.plots.mkdir(exist_ok=True)
+        figures = {"learning_curves.png": _curves(results, directory)}
+        if "gradient_flow" in results:
+            figures["gradient_flow.png"] = _flow(results)
+        return [directory.table, *(save(figure, directory.plots / name) for name, figure in figures.items())]
 
 
 def markdown(results: dict[str, Any]) -> str:

@@ -1,12 +1,13 @@
 """What is asked to be exported, and what cannot be; nothing here imports JAX."""
 
-import importlib.util
 from pathlib import Path
 from typing import NamedTuple
 
 from experiments.errors import UserError
+from experiments.needed_packages import need
 from experiments.run_directory import RunDirectory
 from experiments.schema import Config
+from experiments.whole_files import check_folder, check_target
 
 FORMATS = ("onnx", "safetensors", "stablehlo")
 
@@ -42,15 +43,12 @@ def check(run: Path, to: str, output: Path | None) -> Request:
     config, _ = directory.read_finished()
     if to == "onnx":
         _refuse_what_onnx_lacks(directory, config)
-    if importlib.util.find_spec(_PACKAGES[to]) is None:
-        raise UserError(
-            f'--to {to}: needs the package {_PACKAGES[to]}, which is not installed: pip install "gru_jax[interop]"'
-        )
+    need(_PACKAGES[to], what=f"--to {to}")
     if output is not None:
-        if output.is_dir():
-            raise UserError(f"--output: expected the name of a file, got the directory {output}; add one to it")
-        if not output.parent.is_dir():
-            raise UserError(f"--output: {output.parent}: no such directory; make it first")
+        # Other parts of the model get files beside it.
+        check_target(output, "--output", devices=False)
+    else:
+        check_folder(directory.path / "export", "--output")
     return Request(directory, config, to, output or directory.path / "export" / f"model.{to}")
 
 

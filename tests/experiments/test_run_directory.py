@@ -5,7 +5,8 @@ import pytest
 
 from experiments import config as configs
 from experiments.errors import UserError
-from experiments.run_directory import RunDirectory, default_path, find_runs, write_json, write_whole
+from experiments.run_directory import RunDirectory, default_path, find_runs
+from experiments.whole_files import write_json, write_whole
 
 CONFIG = configs.check({"task": {"name": "copy"}})
 
