@@ -15,17 +15,18 @@ def gates(matrix, count):
     return np.split(matrix, count, axis=-1)
 
 
-def gru_step(params, h, x, reset_after=True, update_gate="keep"):
+def gru_step(params, h, x, reset_after=True, update_gate="keep", activation=np.tanh, gate_activation=sigmoid):
+    none = np.zeros(params[1].shape[-1])
     W_ir, W_iz, W_in = gates(params[0], 3)
     W_hr, W_hz, W_hn = gates(params[1], 3)
-    b_ir, b_iz, b_in = gates(params[2], 3)
-    b_hr, b_hz, b_hn = gates(params[3], 3)
-    r = sigmoid(x @ W_ir + b_ir + h @ W_hr + b_hr)
-    z = sigmoid(x @ W_iz + b_iz + h @ W_hz + b_hz)
+    b_ir, b_iz, b_in = gates(none if params[2] is None else params[2], 3)
+    b_hr, b_hz, b_hn = gates(none if params[3] is None else params[3], 3)
+    r = gate_activation(x @ W_ir + b_ir + h @ W_hr + b_hr)
+    z = gate_activation(x @ W_iz + b_iz + h @ W_hz + b_hz)
     if reset_after:
-        n = np.tanh(x @ W_in + b_in + r * (h @ W_hn + b_hn))
+        n = activation(x @ W_in + b_in + r * (h @ W_hn + b_hn))
     else:
-        n = np.tanh(x @ W_in + b_in + (r * h) @ W_hn + b_hn)
+        n = activation(x @ W_in + b_in + (r * h) @ W_hn + b_hn)
     h = z * h + (1 - z) * n if update_gate == "keep" else (1 - z) * h + z * n
     return h, h
 
@@ -61,22 +62,26 @@ def min_gru_step(params, h, x, update_gate="write"):
 
 
 def run_row(step, params, xs, carry, valid=None, resets=None, reset_carry=None, reverse=False):
-    """One row: xs (T, I), carry a tuple of (H,) arrays or one array. Padding is skipped as if it were not there."""
+    """One row: xs (T, I), carry a tuple of (H,) arrays or one array. Padding is skipped as if it were not there.
+
+    reset_carry is like the carry, or a function that gives one for the index of a reset.
+    """
     steps = [t for t in range(len(xs)) if valid is None or valid[t]]
     features = (carry[0] if isinstance(carry, tuple) else carry).shape[-1]
-    ys = np.zeros((len(xs), features), dtype=np.result_type(xs, *params, *np.atleast_1d(carry)))
+    ys = [np.zeros(features)] * len(xs)
     if reverse:
         steps = steps[::-1]
     for k, t in enumerate(steps):
         if resets is not None and (k > 0 and resets[steps[k - 1]] if reverse else resets[t]):
-            carry = reset_carry
+            carry = reset_carry(steps[k - 1] if reverse else t) if callable(reset_carry) else reset_carry
         carry, ys[t] = step(params, carry, xs[t])
-    return carry, ys
+    return carry, np.stack(ys) if ys else np.zeros((0, features))
 
 
 def run(step, params, xs, carry, valid=None, resets=None, reset_carry=None, reverse=False):
-    """A batch: xs (T, B, I), carry leaves (B, H), valid and resets (T, B). Row by row."""
+    """A batch: xs (T, B, I), carry leaves (B, H), valid and resets (T, B), reset_carry leaves (B, H) or (T, B, H)."""
     rows = []
+    by_step = reset_carry is not None and np.ndim(flat(reset_carry)[0]) > np.ndim(flat(carry)[0])
     for b in range(xs.shape[1]):
         pick = lambda tree, b=b: tuple(leaf[b] for leaf in tree) if isinstance(tree, tuple) else tree[b]  # noqa: E731
         rows.append(
@@ -87,7 +92,7 @@ def run(step, params, xs, carry, valid=None, resets=None, reset_carry=None, reve
                 pick(carry),
                 None if valid is None else valid[:, b],
                 None if resets is None else resets[:, b],
-                None if reset_carry is None else pick(reset_carry),
+                None if reset_carry is None else at_step(reset_carry, b) if by_step else pick(reset_carry),
                 reverse,
             )
         )
@@ -96,6 +101,15 @@ def run(step, params, xs, carry, valid=None, resets=None, reset_carry=None, reve
     else:
         final = np.stack([row[0] for row in rows])
     return final, np.stack([row[1] for row in rows], axis=1)
+
+
+def flat(carry):
+    return carry if isinstance(carry, tuple) else (carry,)
+
+
+def at_step(carry, row):
+    """What one row's reset at each index restores."""
+    return lambda t: tuple(leaf[t, row] for leaf in carry) if isinstance(carry, tuple) else carry[t, row]
 
 
 def complex_step(f, arrays, which):

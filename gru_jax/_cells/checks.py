@@ -58,7 +58,10 @@ def check_array(name: str, value: Any) -> jax.Array:
     # bfloat16 is of NumPy's kind V, too.
     if isinstance(value, np.ndarray) and value.dtype.kind in "OSUVmM" and not jnp.issubdtype(value.dtype, jnp.floating):
         raise TypeError(f"{name}: expected an array of numbers, got dtype {value.dtype}; convert it to one first.")
-    return jnp.asarray(value)
+    if isinstance(value, jax.Array):
+        return value
+    # Told to debug NaN, jnp.asarray looks for it in what it is given, where it may be padding.
+    return jax.device_put(value) if jax.config.jax_debug_nans else jnp.asarray(value)
 
 
 def check_float_array(name: str, value: Any) -> jax.Array:
