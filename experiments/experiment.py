@@ -100,8 +100,10 @@ class Experiment:
 
             loss, grads = jax.value_and_grad(loss_of)(state.params)
             grad_norm = optax.tree.norm(grads)
-            updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
-            params = optax.apply_updates(state.params, updates)
+            # Optax counts steps in integers, and computes with them and floats.
+            with jax.numpy_dtype_promotion("standard"):
+                updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
+                params = optax.apply_updates(state.params, updates)
             finite = jnp.isfinite(loss + grad_norm + optax.tree.norm(params))
             here = Divergence(state.step + 1, loss, grad_norm)
             first = ~finite & (state.divergence.step == 0)

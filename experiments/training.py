@@ -171,10 +171,12 @@ class _Run:
         every = self.config.training.log_every
         # Rows come at multiples, but for the last one of a run, which this one may go on from.
         count = step - max((step - 1) // every * every, self.beginning.before.step)
+        with jax.numpy_dtype_promotion("standard"):
+            learning_rate = self.experiment.schedule(step - 1)
         values = {
             "loss": float(self.state.loss_sum) / count,
             "grad_norm": float(self.state.grad_norm_sum) / count,
-            "learning_rate": float(np.asarray(self.experiment.schedule(step - 1))),
+            "learning_rate": float(np.asarray(learning_rate)),
         }
         self.state = self.state.forget_sums()
         return self._write(step, "train", values)
