@@ -1,17 +1,19 @@
 """The command line: ``python -m experiments train | eval | plot | export | compare | report | config | data | bench``.
 
-Exit codes: 0 done, 1 the run diverged, 2 a mistake of the user's (one line each on stderr, nothing written),
-130 or 143 stopped by a signal. JAX is imported only after the config was found to be good.
+Exit codes: see `process`; after a mistake of the user's (2) nothing is written. JAX is imported only after the config
+was found to be good, and what is imported after the work is tried before it.
 """
 
 import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+
+from rich.console import Console
 
 from experiments import config as configs
-from experiments import tasks, terminal
+from experiments import continuation, needed_packages, process, start_check, tasks, terminal
+from experiments.arguments import parse
 from experiments.bench.directory import BenchDirectory, is_bench
 from experiments.bench.directory import default_path as default_bench_path
 from experiments.bench.schema import BenchConfig
@@ -20,110 +22,33 @@ from experiments.compare.directory import default_path as default_compare_path
 from experiments.compare.schema import CompareConfig
 from experiments.errors import UserError
 from experiments.export import request as export_request
-from experiments.run_directory import ADVICE, RunDirectory, default_path, find_runs
-
-_INTERRUPTED = 130
+from experiments.run_directory import ADVICE, RunDirectory, default_path
+from experiments.schema import Config
+from experiments.whole_files import check_folder, check_letters, check_target
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parse(arguments)
-    try:
-        return options.run(options, "python -m experiments " + shlex.join(arguments))
-    except UserError as error:
-        for message in error.messages:
-            print(message, file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        if not error.filename:
-            raise
-        print(f"{error.filename}: {error.strerror}; mend that, or choose another place", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return _INTERRUPTED
-
-
-def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = _parser()
-    # argparse takes no further overrides after an option has come between; here they may stand anywhere.
-    options, rest = parser.parse_known_args(arguments)
-    if rest and ("overrides" not in options or any(argument.startswith("-") for argument in rest)):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if rest:
-        options.overrides = [*options.overrides, *rest]
-    return options
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m experiments", description="Recurrent networks from config files.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    train = commands.add_parser("train", help="train a config; goes on where an earlier process stopped")
-    _add_config_arguments(train)
-    train.add_argument("--run-dir", type=Path, metavar="DIR", help="default: runs/<config>/<hash of the config>")
-    train.set_defaults(run=_train)
-
-    evaluate = commands.add_parser("eval", help="print the metrics of a run's last checkpoint")
-    evaluate.add_argument("run_directory", type=Path, metavar="RUN", help="a run directory")
-    evaluate.add_argument("--split", choices=("validation", "test"), default="test")
-    evaluate.set_defaults(run=_eval)
-
-    plot = commands.add_parser("plot", help="draw the plots of a run, a comparison or a bench again")
-    plot.add_argument("run_directory", type=Path, metavar="RUN", help="a run directory")
-    plot.set_defaults(run=_plot)
-
-    export = commands.add_parser("export", help="write the model of a finished run for use elsewhere")
-    export.add_argument("run_directory", type=Path, metavar="RUN", help="a run directory")
-    export.add_argument("--to", required=True, metavar="FORMAT", help=" or ".join(export_request.FORMATS))
-    export.add_argument("--output", type=Path, metavar="FILE", help="default: RUN/export/model.FORMAT")
-    export.set_defaults(run=_export)
-
-    report = commands.add_parser("report", help="compare runs: mean and spread over seeds")
-    report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories, or directories of them")
-    report.add_argument("--markdown", action="store_true", help="print a Markdown table")
-    report.add_argument("--plot", type=Path, metavar="FILE", help="also draw the learning curves into this PNG file")
-    report.add_argument("--page", type=Path, metavar="FILE", help="also write a page of results, in Markdown")
-    report.set_defaults(run=_report)
-
-    config = commands.add_parser("config", help="check a config and print it with all defaults")
-    _add_config_arguments(config)
-    config.set_defaults(run=_config)
-
-    compare = commands.add_parser("compare", help="train several cells on one task, and compare them")
-    _add_config_arguments(compare)
-    compare.add_argument("--run-dir", type=Path, metavar="DIR", help="default: runs/<config>/<hash of the config>")
-    compare.set_defaults(run=_compare)
-
-    data = commands.add_parser("data", help="list every data set: installed or not, and how to install it")
-    data.set_defaults(run=_data)
-
-    bench = commands.add_parser("bench", help="measure this library beside others")
-    _add_config_arguments(bench)
-    bench.add_argument("--run-dir", type=Path, metavar="DIR", help="default: runs/bench/<hash of the config>")
-    bench.set_defaults(run=_bench)
-    return parser
-
-
-def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file, see configs/")
-    parser.add_argument(
-        "overrides", nargs="*", default=[], metavar="KEY=VALUE", help="e.g. seed=3 training.steps=500 model.cell=lstm"
-    )
+    options = parse(arguments)
+    run = _COMMANDS[options.command]
+    return process.guarded(lambda: run(options, "python -m experiments " + shlex.join(arguments)))
 
 
 def _train(options: argparse.Namespace, command: str) -> int:
-    config = configs.load(options.config, options.overrides)
+    config, name = continuation.load(options.config, options.overrides, options.continue_from)
     tasks.check_data(config.task)
-    name = options.config.stem
     directory = RunDirectory(options.run_dir or default_path(config, name))
     console = terminal.console()
-    if directory.inspect(config) == "complete":
-        summary = directory.read_summary() or {}
-        terminal.say(console, f"{directory}: already complete, nothing to do; --run-dir DIR trains it again elsewhere")
-        terminal.show_results(console, summary)
-        return 0
+    continuation.refuse_itself(config, directory)
+    status = directory.inspect(config)
+    if status == "complete":
+        return _train_nothing(config, directory, console)
+    if status == "new" and continuation.check(config, directory) is None:
+        start_check.check(config)
+    check_folder(directory.path, "--run-dir")
+    check_letters(directory.path)
+    needed_packages.need_for_runs(plots=config.logging.plots, tensorboard=config.logging.tensorboard)
 
     from experiments.training import train
 
@@ -133,23 +58,41 @@ def _train(options: argparse.Namespace, command: str) -> int:
     terminal.say(console, "")
     if outcome.status == "complete":
         terminal.show_results(console, outcome.summary)
-    if config.logging.plots and directory.metrics.stat().st_size:
-        from experiments.plots import draw
-
-        terminal.say(console, "plots   " + ", ".join(str(path) for path in draw(directory)))
-    terminal.say(console, f"summary {directory.summary}")
     if outcome.status == "diverged":
         last = outcome.summary["last_good_checkpoint"]
         kept = f"the checkpoint of step {last} is kept" if last is not None else "there was no checkpoint yet"
         step, reason = outcome.summary["diverged_at_step"], outcome.summary["reason"]
         print(f"{directory}: diverged at step {step}: {reason}; {kept}; {ADVICE}", file=sys.stderr)
+    if config.logging.plots and directory.metrics.stat().st_size:
+        _draw(directory, console)
+    terminal.say(console, f"summary {directory.summary}")
     return outcome.exit_code
+
+
+def _train_nothing(config: Config, directory: RunDirectory, console: Console) -> int:
+    """Say what a complete run came to, and draw what of its plots is missing, as after a full disk."""
+    from experiments.plots import missing
+
+    lost = missing(directory) if config.logging.plots else []
+    rest = f"drawing {', '.join(path.name for path in lost)} again" if lost else "nothing to do"
+    terminal.say(console, f"{directory}: already complete, {rest}; --run-dir DIR trains it again elsewhere")
+    terminal.show_results(console, directory.read_summary() or {})
+    if lost:
+        needed_packages.need(*needed_packages.FOR_PLOTS, what="logging.plots")
+        _draw(directory, console)
+    return 0
+
+
+def _draw(directory: RunDirectory, console: Console) -> None:
+    from experiments.plots import draw
+
+    terminal.say(console, "plots   " + ", ".join(str(path) for path in draw(directory)))
 
 
 def _eval(options: argparse.Namespace, _: str) -> int:
     directory = RunDirectory(options.run_directory)
     config = directory.read_config()
-    tasks.check_data(config.task)
+    directory.check_data(config)
 
     from experiments.evaluation import evaluate_checkpoint
 
@@ -161,6 +104,7 @@ def _eval(options: argparse.Namespace, _: str) -> int:
 
 
 def _plot(options: argparse.Namespace, _: str) -> int:
+    needed_packages.need(*needed_packages.FOR_PLOTS, what="plot")
     if is_bench(options.run_directory):
         from experiments.bench import pages, results
 
@@ -189,7 +133,7 @@ def _plot(options: argparse.Namespace, _: str) -> int:
 
 def _export(options: argparse.Namespace, _: str) -> int:
     request = export_request.check(options.run_directory, options.to, options.output)
-    tasks.check_data(request.config.task)
+    request.directory.check_data(request.config)
 
     from experiments.export.run import export
     from experiments.export.told import show
@@ -205,13 +149,19 @@ def _export(options: argparse.Namespace, _: str) -> int:
 def _report(options: argparse.Namespace, command: str) -> int:
     from experiments import report
 
-    runs = [report.read(directory) for directory in find_runs(options.runs) if not _is_no_run(directory.path)]
-    if not runs:
-        raise UserError(f"{', '.join(map(str, options.runs))}: only benches there; plot RUN writes the table of one")
+    for path, option in ((options.plot, "--plot"), (options.page, "--page")):
+        if path:
+            check_target(path, option)
+    if options.plot:
+        needed_packages.need(*needed_packages.FOR_PLOTS, what="--plot")
+    runs, left_out = report.read_all(options.runs)
+    for line in left_out:
+        print(line, file=sys.stderr)
     if options.markdown:
         print(report.markdown(runs))
     else:
-        terminal.console().print(report.table(runs))
+        console = terminal.console()
+        console.print(report.table(runs, console.width))
     if options.plot:
         print(report.draw(runs, options.plot))
     if options.page:
@@ -219,10 +169,6 @@ def _report(options: argparse.Namespace, command: str) -> int:
 
         print(results_page.write(runs, find_comparisons(options.runs), options.page, command))
     return 0
-
-
-def _is_no_run(path: Path) -> bool:
-    return is_bench(path) or is_comparison(path)
 
 
 def _config(options: argparse.Namespace, _: str) -> int:
@@ -239,6 +185,10 @@ def _compare(options: argparse.Namespace, command: str) -> int:
     name = options.config.stem
     directory = CompareDirectory(options.run_dir or default_compare_path(config, name))
     directory.refuse_another(config)
+    check_folder(directory.path, "--run-dir")
+    check_letters(directory.path)
+    needed_packages.need_for_runs(plots=config.logging.plots, tensorboard=config.logging.tensorboard)
+    needed_packages.need(*needed_packages.FOR_PLOTS, what="compare")
     console = terminal.console()
 
     from experiments.compare.run import compare
@@ -248,26 +198,16 @@ def _compare(options: argparse.Namespace, command: str) -> int:
         terminal.say(console, f"interrupted; to go on:\n  {command}")
         return exit_code
     terminal.say(console, "")
-    terminal.say(console, directory.table.read_text(encoding="utf-8"))
+    terminal.say(console, directory.table.read_text(encoding="utf-8", errors="surrogateescape"))
     terminal.say(console, f"table   {directory.table}\nplots   {directory.plots}\nresults {directory.results}")
     return exit_code
 
 
 def _data(_: argparse.Namespace, __: str) -> int:
-    from rich.table import Table
+    from experiments.tasks.data_table import table
 
-    from experiments.tasks import packages
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("data", "tasks", "licence", "installed", "size", "to install it"):
-        table.add_column(heading, justify="right" if heading == "size" else "left")
-    for data in packages.DATA_SETS:
-        size = packages.size(data)
-        found = "no" if size is None else "yes"
-        shown = "-" if size is None else f"{size / 2**20:.1f} MiB"
-        table.add_row(data.name, ", ".join(data.tasks), data.licence, found, shown, packages.install_line(data))
     console = terminal.console()
-    console.print(table)
+    console.print(table())
     terminal.say(console, "\nPackages are read, not imported, but for babel; nothing is downloaded at run time.")
     return 0
 
@@ -277,8 +217,16 @@ def _bench(options: argparse.Namespace, command: str) -> int:
     directory = BenchDirectory(options.run_dir or default_bench_path(config))
     console = terminal.console()
     measured, exit_code = directory.inspect(config), 0
+    check_folder(directory.path, "--run-dir")
+    needed_packages.need(*needed_packages.FOR_PLOTS, what="bench")
     if measured is not None and measured.status == "complete":
-        terminal.say(console, f"{directory}: already complete; --run-dir DIR measures again elsewhere")
+        from experiments.bench import pages
+
+        lost = pages.missing(measured, directory)
+        rest = f", writing {', '.join(path.name for path in lost)} again" if lost else ""
+        terminal.say(console, f"{directory}: already complete{rest}; --run-dir DIR measures again elsewhere")
+        if lost:
+            pages.write(measured, directory)
     else:
         if measured is not None:
             terminal.say(
@@ -296,3 +244,16 @@ def _bench(options: argparse.Namespace, command: str) -> int:
     if exit_code:
         terminal.say(console, "interrupted: these are the groups that were finished; the same command begins again")
     return exit_code
+
+
+_COMMANDS = {
+    "train": _train,
+    "eval": _eval,
+    "plot": _plot,
+    "export": _export,
+    "report": _report,
+    "config": _config,
+    "compare": _compare,
+    "data": _data,
+    "bench": _bench,
+}

@@ -5,6 +5,7 @@ Nothing here imports JAX, so that a mistake is told at once. Every mistake is a 
 
 import difflib
 import hashlib
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments import overrides as command_line
+from experiments import run_kinds, yaml_traps
 from experiments.config_mistakes import lines_of
 from experiments.errors import UserError
 from experiments.schema import Config
@@ -36,8 +39,11 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 def load_as(schema: type[Schema], path: str | Path, overrides: Sequence[str] = ()) -> Schema:
     """As `load`, for configs of another kind: ``schema`` is the model of the whole file."""
+    command_line.refuse_before_config(path, overrides)
     layers = [*_file_layers(Path(path)), *([_parse_overrides(overrides)] if overrides else [])]
-    return check_as(schema, _merge(layers))
+    values = _merge(layers)
+    run_kinds.refuse_config_of_another_kind(schema, values, path)
+    return check_as(schema, values)
 
 
 def check(values: dict[str, Any]) -> Config:
@@ -50,7 +56,7 @@ def check_as(schema: type[Schema], values: dict[str, Any]) -> Schema:
     try:
         return schema.model_validate(values)
     except pydantic.ValidationError as error:
-        raise UserError(lines_of(error, schema)) from None
+        raise UserError(lines_of(error, schema, values)) from None
 
 
 def to_yaml(config: pydantic.BaseModel) -> str:
@@ -108,12 +114,23 @@ def _file_layers(path: Path) -> list[DictConfig]:
 
 def _read(path: Path, named_by: Path | None) -> DictConfig:
     label = f"{named_by}: base: {path}" if named_by else f"{path}"
-    if not path.is_file():
-        raise UserError(f"{label}: {'a directory, not a config file' if path.is_dir() else _no_such_file(path)}")
+    if path.is_dir():
+        run_kinds.refuse_directory_as_config(path)
+    if not path.exists():
+        raise UserError(f"{label}: {_no_such_file(path)}")
+    text = ""
     try:
-        layer = OmegaConf.load(path)
+        text = path.read_text(encoding="utf-8")
+        traps = yaml_traps.find(text)
+        if traps:
+            raise UserError([f"{path}:{trap.line}:{trap.column}: {trap.problem}" for trap in traps])
+        layer = OmegaConf.load(io.StringIO(text))
     except yaml.MarkedYAMLError as error:
-        raise UserError(f"{_place(path, error)}: {_yaml_problem(error)}") from None
+        mark, problem = yaml_traps.problem_of(error, text)
+        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        raise UserError(f"{place}: {problem}") from None
+    except RecursionError:
+        raise UserError(f"{label}: nested too deeply, or in itself (an alias within its anchor)") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{label}: not a YAML text file: {_first_line(error)}") from None
     except OSError as error:
@@ -127,20 +144,16 @@ def _read(path: Path, named_by: Path | None) -> DictConfig:
 
 def _parse_overrides(overrides: Sequence[str]) -> DictConfig:
     mistakes, layer = [], OmegaConf.create({})
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        parts = key.strip().split(".")
-        if not equals or not all(parts):
-            mistakes.append(f"{override}: expected an override of the form key.path=value, e.g. training.steps=500")
-        elif key.strip() == "base":
-            mistakes.append(f"{override}: base belongs into a config file, not on the command line")
-        else:
-            try:
-                layer = _merge_two(layer, OmegaConf.from_dotlist([f"{key.strip()}={value}"]))
-            except yaml.YAMLError as error:
-                mistakes.append(f"{override}: the value is not YAML: {_yaml_problem(error)}")
-            except OmegaConfBaseException as error:
-                mistakes.append(f"{override}: {_omegaconf_problem(error)}")
+    for override in command_line.pair_up(overrides):
+        if override.mistake:
+            mistakes.append(override.mistake)
+            continue
+        try:
+            layer = _merge_two(layer, OmegaConf.from_dotlist([f"{override.key}={override.value}"]))
+        except yaml.YAMLError as error:
+            mistakes.append(f"{override}: the value is not YAML: {_yaml_problem(error)}")
+        except OmegaConfBaseException as error:
+            mistakes.append(f"{override}: {_omegaconf_problem(error)}")
     if mistakes:
         raise UserError(mistakes)
     return layer
@@ -195,11 +208,6 @@ def _no_such_file(path: Path) -> str:
         return f"no such file; did you mean {beside[near[0]]}?"
     names = ", ".join(file.name for file in beside.values())
     return f"no such file; there: {names}" if names else "no such file"
-
-
-def _place(path: Path, error: yaml.MarkedYAMLError) -> str:
-    mark = error.problem_mark or error.context_mark
-    return f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
 
 
 def _yaml_problem(error: yaml.YAMLError) -> str:

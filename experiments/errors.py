@@ -1,6 +1,7 @@
 """The one exception for everything that a user can put right."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 
 
 class UserError(Exception):
@@ -15,3 +16,18 @@ class UserError(Exception):
         """Take one line, or several for several mistakes found at once."""
         self.messages = [messages] if isinstance(messages, str) else list(messages)
         super().__init__("\n".join(self.messages))
+
+
+class FailedOnTheWay(UserError):
+    """What went wrong after the work had begun, and is no mistake of the user's: a full disk, a plot that failed."""
+
+    exit_code = 1
+
+
+@contextlib.contextmanager
+def named_by(argument: str) -> Iterator[None]:
+    """Put the argument that is to blame before each line of a UserError."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError([f"{argument}: {line}" for line in error.messages]) from None

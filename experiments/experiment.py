@@ -70,7 +70,12 @@ class Experiment:
         """The state before step 1, a function of the config alone."""
         key, _ = _keys(self.config.seed)
         batch = self.train_batch(1)
-        params = jax.jit(self.model.init)(key, jax.tree.map(lambda leaf: leaf[:1], batch.inputs))
+        return self.state_before_training(
+            jax.jit(self.model.init)(key, jax.tree.map(lambda leaf: leaf[:1], batch.inputs))
+        )
+
+    def state_before_training(self, params: Any) -> TrainState:
+        """The state before step 1 with these parameters."""
         number = self.task.metrics[0]
         worst = math.inf if losses.BETTER[number] == "lower" else -math.inf
         best = Best(params, jnp.float32(worst), jnp.int32(0)) if self.config.training.keep_best else None
@@ -95,8 +100,10 @@ class Experiment:
 
             loss, grads = jax.value_and_grad(loss_of)(state.params)
             grad_norm = optax.tree.norm(grads)
-            updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
-            params = optax.apply_updates(state.params, updates)
+            # Optax counts steps in integers, and computes with them and floats.
+            with jax.numpy_dtype_promotion("standard"):
+                updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
+                params = optax.apply_updates(state.params, updates)
             finite = jnp.isfinite(loss + grad_norm + optax.tree.norm(params))
             here = Divergence(state.step + 1, loss, grad_norm)
             first = ~finite & (state.divergence.step == 0)

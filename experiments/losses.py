@@ -67,7 +67,7 @@ def sums(loss: Loss, outputs: jax.Array, targets: jax.Array, weights: jax.Array)
         case Quantiles(levels):
             outputs = outputs.reshape(*targets.shape, len(levels))
             error = targets[..., None] - outputs
-            tau = jnp.asarray(levels, jnp.float32)
+            tau = jnp.asarray(levels, jnp.float32).reshape((1,) * (error.ndim - 1) + (-1,))
             losses = jnp.mean(jnp.maximum(tau * error, (tau - 1) * error), axis=(-2, -1))
             median = jnp.mean(jnp.abs(error[..., levels.index(0.5)]), axis=-1)
             other = {"absolute_error": jnp.sum(weights * median)}

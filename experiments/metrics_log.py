@@ -8,12 +8,24 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.errors import UserError
+from experiments.event_file import EventFile
 from experiments.schema import TrainingConfig
+from experiments.whole_files import naming
 
 Row = dict[str, Any]
+
+
+class Before(NamedTuple):
+    """What a run had of another that it goes on from: the rows up to a step, which stand first in the file."""
+
+    step: int = 0
+    rows: int = 0
+
+
+NOTHING = Before()
 
 
 class MetricsLog:
@@ -21,31 +33,24 @@ class MetricsLog:
 
     def __init__(self, path: Path, tensorboard: Path | None, resumed_at: int = 0):
         """``resumed_at``: TensorBoard forgets what an earlier process wrote of the steps after this one."""
+        self._path = path
+        self._events = None if tensorboard is None else EventFile(tensorboard, resumed_at)
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
-        self._events = None
-        if tensorboard is not None:
-            from tensorboardX import SummaryWriter
-
-            # The suffix keeps a process from overwriting the file of an earlier one that began in the same second.
-            self._events = SummaryWriter(
-                str(tensorboard),
-                purge_step=resumed_at + 1 if resumed_at else None,
-                filename_suffix=f".from_step_{resumed_at}",
-            )
 
     def write(self, step: int, split: str, values: Mapping[str, float]) -> Row:
         """Write one row and return it; numbers are rounded to eight digits, which is what a float32 can tell."""
         row: Row = {"step": step, "split": split} | {name: rounded(value) for name, value in values.items()}
-        self._file.write(json.dumps(row, allow_nan=False) + "\n")
-        self._file.flush()
+        with naming(self._path):
+            self._file.write(json.dumps(row, allow_nan=False) + "\n")
+            self._file.flush()
         if self._events is not None:
-            for name in values:
-                self._events.add_scalar(f"{split}/{name}", row[name], step)
+            self._events.write(step, {f"{split}/{name}": row[name] for name in values})
         return row
 
     def sync(self) -> None:
         """Put all rows on the disk: before a checkpoint of the same step, which counts on them."""
-        os.fsync(self._file.fileno())
+        with naming(self._path):
+            os.fsync(self._file.fileno())
         if self._events is not None:
             self._events.flush()
 
@@ -55,9 +60,13 @@ class MetricsLog:
 
     def __exit__(self, *_: object) -> None:
         """Close both files."""
-        self._file.close()
-        if self._events is not None:
-            self._events.close()
+        # Closing writes what the disk had no room for, and fails again.
+        try:
+            with naming(self._path):
+                self._file.close()
+        finally:
+            if self._events is not None:
+                self._events.close()
 
 
 def rounded(value: float) -> float:
@@ -75,29 +84,39 @@ def evaluates_at(training: TrainingConfig, step: int) -> bool:
     return step % training.eval_every == 0 or step == training.steps
 
 
-def cut_back(path: Path, training: TrainingConfig, step: int) -> int:
+def cut_back(path: Path, training: TrainingConfig, step: int, before: Before = NOTHING) -> int:
     """Drop the rows that a checkpoint at ``step`` does not know of, and return how many there were.
 
     Raises UserError if a row is missing or damaged that was written before that checkpoint.
     """
+    lines, known = _lines(path), known_rows(path, training, step, before)
+    if len(lines) > known:
+        os.truncate(path, sum(len(line) for line in lines[:known]))
+    return len(lines) - known
+
+
+def known_rows(path: Path, training: TrainingConfig, step: int, before: Before = NOTHING) -> int:
+    """How many rows a checkpoint at ``step`` knows of; UserError if one of them is missing or damaged."""
     expected = [
         (at, split)
-        for at in range(1, step + 1)
+        for at in range(before.step + 1, step + 1)
         for split, due in (("train", logs_at(training, at)), ("validation", evaluates_at(training, at)))
         if due
     ]
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    for number, (at, split) in enumerate(expected):
+    lines = _lines(path)
+    for number, (at, split) in enumerate(expected, start=before.rows):
         row = _parse(lines[number]) if number < len(lines) else None
         if row is None or (row.get("step"), row.get("split")) != (at, split):
             state = "is missing" if number >= len(lines) else "is damaged" if row is None else "is another one"
             raise UserError(
                 f"{path}:{number + 1}: the {split} row of step {at} {state}, though there is a checkpoint of step "
-                f"{step}; restore the file, or delete {path.parent} to run it again"
+                f"{step}; restore the file, or train again in another --run-dir"
             )
-    if len(lines) > len(expected):
-        os.truncate(path, sum(len(line) for line in lines[: len(expected)]))
-    return len(lines) - len(expected)
+    return before.rows + len(expected)
+
+
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines(keepends=True) if path.exists() else []
 
 
 def read(path: Path) -> list[Row]:

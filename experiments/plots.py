@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments import metrics_log, pictures
 from experiments.errors import UserError
-from experiments.figures import FLOOR, TEST, TRAIN, VALIDATION, new_figure, save
+from experiments.figures import FLOOR, TEST, TRAIN, VALIDATION, drawing, new_figure, save
 from experiments.metrics_log import Row
 from experiments.run_directory import RunDirectory
 
@@ -22,22 +22,37 @@ _FEW = 5
 
 
 def draw(directory: RunDirectory) -> list[Path]:
-    """Draw all plots of a run into its ``plots`` directory, and return their paths; UserError if there are no rows."""
+    """Draw all plots of a run into its ``plots`` directory, and return their paths; UserError if there are no rows.
+
+    Raises OSError, with the path, for what cannot be written, which leaves the plots before it.
+    """
     rows = metrics_log.read(directory.metrics)
     if not rows:
         raise UserError(f"{directory.metrics}: no rows yet: nothing to draw")
     summary = directory.read_summary() or {}
     title = _title(directory, summary)
-    figures = {
-        "learning_curve.png": _learning_curve(rows, summary, title),
-        "optimisation.png": _optimisation(rows, title),
-    }
-    if "confusion" in summary:
-        figures["confusion.png"] = _confusion(summary["confusion"], summary["class_names"], title)
-    for name, picture in directory.read_pictures().items():
-        figures[f"{name}.png"] = pictures.draw(picture, title)
-    directory.plots.mkdir(exist_ok=True)
-    return [save(figure, directory.plots / name) for name, figure in figures.items() if figure is not None]
+    with drawing(directory):
+        figures = {
+            "learning_curve.png": _learning_curve(rows, summary, title),
+            "optimisation.png": _optimisation(rows, title),
+        }
+        if "confusion" in summary:
+            figures["confusion.png"] = _confusion(summary["confusion"], summary["class_names"], title)
+        for name, picture in directory.read_pictures().items():
+            figures[f"{name}.png"] = pictures.draw(picture, title)
+        directory.plots.mkdir(exist_ok=True)
+        return [save(figure, directory.plots / name) for name, figure in figures.items() if figure is not None]
+
+
+def missing(directory: RunDirectory) -> list[Path]:
+    """What `draw` would draw of a complete run and is not there; nothing is drawn, and no matplotlib imported."""
+    if not directory.metrics.is_file():
+        return []
+    rows, summary = metrics_log.read(directory.metrics), directory.read_summary() or {}
+    train = _columns(rows, "train")
+    names = [*(["learning_curve"] if rows else []), *(["optimisation"] if _optimised(train) else [])]
+    names += [*(["confusion"] if "confusion" in summary else []), *directory.read_pictures()]
+    return [path for path in (directory.plots / f"{name}.png" for name in names) if not path.is_file()]
 
 
 def label(metric: str) -> str:
@@ -107,7 +122,7 @@ def _end_and_floor(panel: "Axes", metric: str, rows: list[Row], summary: dict[st
 
 def _optimisation(rows: list[Row], title: str) -> "Figure | None":
     train = _columns(rows, "train")
-    names = [name for name in ("grad_norm", "learning_rate") if name in train]
+    names = _optimised(train)
     if not names:
         return None
     figure, panels = new_figure(len(names))
@@ -121,6 +136,10 @@ def _optimisation(rows: list[Row], title: str) -> "Figure | None":
         panel.set_ylabel(label(name).replace("_", " "))
     figure.suptitle(title, fontsize="medium")
     return figure
+
+
+def _optimised(train: dict[str, list[float]]) -> list[str]:
+    return [name for name in ("grad_norm", "learning_rate") if name in train]
 
 
 def _confusion(counts: list[list[int]], names: list[str], title: str) -> "Figure":

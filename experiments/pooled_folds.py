@@ -21,11 +21,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments.bench.directory import is_bench
-from experiments.compare.directory import is_comparison
 from experiments.errors import UserError
-from experiments.report import Run, read
-from experiments.run_directory import find_runs
+from experiments.run_records import Run, read_all
 from experiments.tasks import risk_scores
 from experiments.tasks.patients import FOLDS
 
@@ -101,8 +98,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories, or directories of them")
     paths = parser.parse_args(arguments).runs
     try:
-        directories = [one for one in find_runs(paths) if not (is_bench(one.path) or is_comparison(one.path))]
-        pooled = pool([read(directory) for directory in directories])
+        runs, left_out = read_all(paths)
+        for line in left_out:
+            print(line, file=sys.stderr)
+        pooled = pool(runs)
     except UserError as error:
         for message in error.messages:
             print(message, file=sys.stderr)

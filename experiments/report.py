@@ -1,58 +1,56 @@
 """Runs compared: a line for each config, mean and standard deviation over its seeds. Reads files only, without JAX."""
 
 import dataclasses
-import json
 import statistics
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Group
 from rich.table import Table
 
-from experiments import config as configs
-from experiments import metrics_log
 from experiments.errors import UserError
 from experiments.figures import new_figure, save
 from experiments.metrics_log import Row
 from experiments.plots import label, wants_log_scale
-from experiments.run_directory import RunDirectory
+from experiments.run_records import (
+    FOLD,
+    UNWRITTEN,
+    Run,
+    folds_of,
+    read,
+    read_all,
+    trained_on_validation,
+    values_of_seeds,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FOLD = "task.fold"
-"""The setting of cross-validation: runs that differ in it, and in the seed, are runs of one config."""
-_LOOKS = "logging."
-"""Settings that change nothing of what a run reaches."""
+__all__ = [
+    "Run",
+    "Setting",
+    "draw",
+    "folds_of",
+    "markdown",
+    "mean_and_spread",
+    "read",
+    "read_all",
+    "table",
+    "values_of_seeds",
+]
+
+_WIDE = 120
+"""Columns of a terminal that has room for all."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What the files of one run say."""
+class _Column(NamedTuple):
+    """Of the comparison: one metric on one split."""
 
-    directory: RunDirectory
-    name: str
-    """The stem of the config file."""
-    settings: dict[str, Any]
-    """The config as dotted paths, without the seed."""
-    summary: dict[str, Any]
-    """Empty while the run has no end."""
-    rows: list[Row]
-
-    @property
-    def complete(self) -> bool:
-        """Whether it came to its end, so that it has test metrics."""
-        return self.summary.get("status") == "complete"
-
-    @property
-    def group(self) -> str:
-        """The same for runs that differ in nothing but the seed, the fold and what they write down."""
-        settings = {
-            path: value for path, value in self.settings.items() if path != FOLD and not path.startswith(_LOOKS)
-        }
-        return json.dumps(settings, sort_keys=True)
+    heading: str
+    split: str
+    metric: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,44 +66,21 @@ class Setting:
         """How to call it in a plot."""
         return f"{self.runs[0].name} ({self.distinction})" if self.distinction else self.runs[0].name
 
-    def values(self, metric: str) -> list[float]:
-        """The test values of a metric, one a seed."""
-        return values_of_seeds([run for run in self.runs if run.complete], "test", metric)
 
-
-def values_of_seeds(runs: Sequence[Run], part: str, metric: str) -> list[float]:
-    """Of each seed of complete runs the mean over its folds; ``part``: "test" or "floor"."""
-    by_seed: dict[int, list[float]] = {}
-    for run in runs:
-        if metric in run.summary.get(part, {}):
-            by_seed.setdefault(run.summary["seed"], []).append(run.summary[part][metric])
-    return [statistics.fmean(values) for values in by_seed.values()]
-
-
-def folds_of(runs: Sequence[Run]) -> list[int]:
-    """Which folds there are, in order; none for a task without."""
-    return sorted({run.settings[FOLD] for run in runs if run.settings.get(FOLD) is not None})
-
-
-def read(directory: RunDirectory) -> Run:
-    """Read a run, finished or not; UserError if its files are damaged."""
-    config = directory.read_config()
-    summary = directory.read_summary() or {}
-    settings = configs.flatten(config.model_dump(mode="json", exclude={"seed"}))
-    rows = metrics_log.read(directory.metrics) if directory.metrics.exists() else []
-    name = summary.get("config") or directory.path.resolve().parent.name
-    return Run(directory, name, settings, summary, rows)
-
-
-def table(runs: Sequence[Run]) -> Group:
-    """The comparison for a terminal."""
-    headings, lines, notes = _cells(runs)
+def table(runs: Sequence[Run], width: int = _WIDE) -> Group:
+    """The comparison for a terminal; a narrow one gets the validation values of the deciding metrics alone."""
+    columns = _columns(runs)
+    if width < _WIDE:
+        deciding = {next(iter(run.summary["validation"])) for run in runs if run.complete and run.validated}
+        columns = [column for column in columns if column.split == "test" or column.metric in deciding]
+    headings, lines, notes = _cells(runs, columns)
     result = Table(box=None, header_style="bold", pad_edge=False)
     for column, heading in enumerate(headings):
         if column < 2:
             result.add_column(heading, overflow="fold")
         else:
-            result.add_column(heading, justify="right", no_wrap=True)
+            # The split above the metric, so that a terminal has room for both splits.
+            result.add_column(heading.replace(" ", "\n", 1), justify="right", no_wrap=True)
     for line in lines:
         result.add_row(*line)
     return Group(result, "", *notes)
@@ -113,7 +88,7 @@ def table(runs: Sequence[Run]) -> Group:
 
 def markdown(runs: Sequence[Run]) -> str:
     """The comparison as a Markdown table, its notes below."""
-    headings, lines, notes = _cells(runs)
+    headings, lines, notes = _cells(runs, _columns(runs))
     marks = ["---" if column < 2 else "---:" for column in range(len(headings))]
     cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
     return "\n".join([*(f"| {' | '.join(line)} |" for line in (headings, marks, *cells)), "", *notes])
@@ -167,11 +142,10 @@ def _draw_panel(panel: "Axes", metric: str, groups: list[Setting]) -> None:
     panel.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.15))
 
 
-def _cells(runs: Sequence[Run]) -> tuple[list[str], list[list[str]], list[str]]:
+def _cells(runs: Sequence[Run], columns: Sequence[_Column]) -> tuple[list[str], list[list[str]], list[str]]:
     """Headings, lines and notes of the comparison."""
     groups = _settings(runs)
-    metrics = list(dict.fromkeys(name for run in runs if run.complete for name in run.summary["test"]))
-    headings = ["config", "differs in", "runs", *metrics, "parameters", "seconds"]
+    headings = ["config", "differs in", "runs", *(column.heading for column in columns), "parameters", "seconds"]
     lines = []
     for group in groups:
         complete = [run for run in group.runs if run.complete]
@@ -181,19 +155,60 @@ def _cells(runs: Sequence[Run]) -> tuple[list[str], list[list[str]], list[str]]:
                 group.runs[0].name,
                 group.distinction or "-",
                 f"{len(complete)} of {len(group.runs)}" if len(complete) < len(group.runs) else str(len(complete)),
-                *(mean_and_spread(group.values(metric)) for metric in metrics),
+                *(mean_and_spread(values_of_seeds(complete, column.split, column.metric)) for column in columns),
                 f"{complete[0].summary['parameters']:,}" if complete else "-",
                 f"{statistics.fmean(seconds):.3g}" if seconds else "-",
             ]
         )
-    notes = [f"test split; mean ± standard deviation over seeds{'' if metrics else ': no run is complete yet'}"]
+    notes = [*_split_notes(columns), *_chosen_notes(runs)]
     if any(len(folds_of(group.runs)) > 1 for group in groups):
         notes.append("a seed counts with its mean over folds")
     for task, note, floor in _floors(runs):
-        values = [f"{floor[metric]:.4g}" if metric in floor else "-" for metric in metrics]
+        values = [f"{floor[metric]:.4g}" if metric in floor else "-" for _, _, metric in columns]
+        values = [value if column.split == "test" else "" for value, column in zip(values, columns, strict=True)]
         lines.append([f"floor of {task}", "", "", *values, "", ""])
         notes.append(f"floor of {task}: {note}")
     return headings, lines, notes + _unfinished_notes(runs)
+
+
+def _columns(runs: Sequence[Run]) -> list[_Column]:
+    """Each metric on both splits, side by side; runs of older code have test values alone."""
+    complete = [run for run in runs if run.complete]
+    found = {
+        split: {name for run in complete for name in run.summary.get(split, {})} for split in ("validation", "test")
+    }
+    metrics = list(
+        dict.fromkeys(
+            name for split in ("test", "validation") for run in complete for name in run.summary.get(split, {})
+        )
+    )
+    if not found["validation"]:
+        return [_Column(metric, "test", metric) for metric in metrics]
+    return [
+        _Column(f"{split} {metric}", split, metric) for metric in metrics for split in found if metric in found[split]
+    ]
+
+
+def _split_notes(columns: Sequence[_Column]) -> list[str]:
+    spread = "mean ± standard deviation over seeds"
+    if any(column.split == "validation" for column in columns):
+        return [f"{spread}; choose between configs by the validation split: the test split is for the one chosen"]
+    return [f"test split; {spread}{'' if columns else ': no run is complete yet'}"]
+
+
+def _chosen_notes(runs: Sequence[Run]) -> list[str]:
+    """By which metric of the validation split the step was chosen that the parameters are of, where one was."""
+    chosen: dict[str, list[str]] = {}
+    for run in runs:
+        if metric := run.chosen_by:
+            chosen.setdefault(metric, []).append(run.name)
+    return [
+        f"parameters of the step with the best validation {metric}: {', '.join(dict.fromkeys(names))}"
+        for metric, names in chosen.items()
+    ] + [
+        f"no validation values: {name} was trained on these rows as well (task.train_on_validation)"
+        for name in dict.fromkeys(run.name for run in runs if run.complete and trained_on_validation(run))
+    ]
 
 
 def _floors(runs: Sequence[Run]) -> list[tuple[str, str, dict[str, float]]]:
@@ -249,7 +264,8 @@ def _distinguishing(settings: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def _distinction(settings: dict[str, Any], names: dict[str, str]) -> str:
-    return ", ".join(f"{name}={settings[path]}" for path, name in names.items() if path in settings)
+    shown = (path for path in names if path in settings and not (path in UNWRITTEN and settings[path] is None))
+    return ", ".join(f"{names[path]}={settings[path]}" for path in shown)
 
 
 def _first_metric(group: Setting) -> str | None:

@@ -13,9 +13,14 @@ from experiments.compare.directory import CompareDirectory
 from experiments.errors import UserError
 from experiments.goals import GOALS
 from experiments.losses import BETTER
-from experiments.report import FOLD, Run, folds_of, mean_and_spread, values_of_seeds
-from experiments.run_directory import write_whole
+from experiments.report import mean_and_spread
+from experiments.run_records import FOLD, Run, folds_of, values_of_seeds
+from experiments.whole_files import write_whole
 
+_OF_VALIDATION = (
+    "Choose between configs by the validation split; the test split is for the one chosen. Where a value of it says",
+    "that it chose, the parameters are those of the step that was best in it.",
+)
 BAR = "\\|"
 """A bar within a cell."""
 _LOOKS = ("logging.", "seed=")
@@ -43,12 +48,16 @@ def markdown(runs: Sequence[Run], comparisons: Sequence[Mapping[str, Any]], comm
     for run in runs:
         if run.complete:
             groups.setdefault((run.name, run.group), []).append(run)
+    # Runs of older code say nothing of the validation split.
+    validated = any(run.validated for members in groups.values() for run in members)
     lines = [
-        ["config", "metric", "floor", "test", "goal", "runs", "parameters", "minutes a run", "command"],
-        ["---", "---", "---:", "---:", "---", "---", "---:", "---:", "---"],
+        ["config", "metric", "floor", "validation", "test", "goal", "runs", "parameters", "minutes a run", "command"],
+        ["---", "---", "---:", "---:", "---:", "---", "---", "---:", "---:", "---"],
     ]
     for (name, _), members in sorted(groups.items()):
         lines += _lines(name, members)
+    if not validated:
+        lines = [[*line[:3], *line[4:]] for line in lines]
     return "\n".join(
         [
             "# Results",
@@ -58,6 +67,7 @@ def markdown(runs: Sequence[Run], comparisons: Sequence[Mapping[str, Any]], comm
             "Floors are baselines without recurrence on the same split; what is within one standard deviation of its",
             "floor is level with it. Minutes are wall time of one run, compilation included, on one or two cores of a",
             "machine that was busy with other runs: an upper bound.",
+            *(_OF_VALIDATION if validated else ()),
             "",
             *(_row(line) for line in lines),
             "",
@@ -84,6 +94,7 @@ def _lines(name: str, members: Sequence[Run]) -> list[list[str]]:
     for number, metric in enumerate(summaries[0]["test"]):
         values = values_of_seeds(members, "test", metric)
         floors = values_of_seeds(members, "floor", metric)
+        validation = mean_and_spread(values_of_seeds(members, "validation", metric))
         floor = statistics.fmean(floors) if floors and one_floor else None
         shown = "-" if not floors else f"{floor:.4g}" if one_floor else "they differ"
         first = number == 0
@@ -92,6 +103,7 @@ def _lines(name: str, members: Sequence[Run]) -> list[list[str]]:
                 name if first else "",
                 metric,
                 shown,
+                f"{validation}, chose" if metric == members[0].chosen_by else validation,
                 mean_and_spread(values),
                 _verdict(name, metric, values, floor) if alone else "see the pooled folds",
                 _count(members) if first else "",
@@ -199,7 +211,8 @@ def _without_place(words: Sequence[str]) -> list[str]:
 def _command(members: Sequence[Run]) -> str:
     """The command of the runs, without what names a seed or a place; F stands for the fold if there are several."""
     run = members[0]
-    words = shlex.split(run.directory.command.read_text(encoding="utf-8")) if run.directory.command.exists() else []
+    file = run.directory.command
+    words = shlex.split(file.read_text(encoding="utf-8", errors="surrogateescape")) if file.exists() else []
     kept = _without_place(words)
     if kept and len(folds_of(members)) > 1:
         kept = [*(word for word in kept if not word.startswith(f"{FOLD}=")), f"{FOLD}=F"]

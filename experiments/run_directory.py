@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from experiments import config as configs
+from experiments import run_configs, run_kinds, tasks
 from experiments.errors import UserError
 from experiments.schema import Config
+from experiments.whole_files import write_whole
 
 Status = Literal["new", "unfinished", "complete"]
 
@@ -32,6 +32,7 @@ class RunDirectory:
         self.config = self.path / "config.yaml"
         self.command = self.path / "command.txt"
         self.environment = self.path / "environment.json"
+        self.continued = self.path / "continued.json"
         self.metrics = self.path / "metrics.jsonl"
         self.tensorboard = self.path / "tensorboard"
         self.checkpoints = self.path / "checkpoints"
@@ -45,18 +46,29 @@ class RunDirectory:
         return str(self.path)
 
     def read_config(self) -> Config:
-        """The config that the run was started with; UserError if there is none or it was damaged."""
-        if not self.path.is_dir():
-            raise UserError(f"{self}: no such run directory")
-        if not self.config.is_file():
-            raise UserError(f"{self}: not a run directory: it has no config.yaml")
+        """The config that the run was started with; UserError if there is none that this version reads, or no run."""
+        run_kinds.refuse_what_is_no_run(self.path)
+        return run_configs.read(Config, self.path)
+
+    def check_data(self, config: Config) -> None:
+        """UserError, with the way to get it, if the data that the run was trained on is not here; loads nothing."""
         try:
-            return configs.load(self.config)
+            tasks.check_data(config.task)
         except UserError as error:
-            lines = [line.removeprefix(f"{self.config}: ") for line in error.messages]
-            remedy = f"restore it, or delete {self} to run it again"
-            lines = [f"{self.config}: damaged, or of another version: {line}; {remedy}" for line in lines]
-            raise UserError(lines) from None
+            lines = [line.removeprefix("task.name: ") for line in error.messages]
+            raise UserError([f"{self}: its data is missing: {line}" for line in lines]) from None
+
+    def read_finished(self) -> tuple[Config, dict[str, Any]]:
+        """The config and the summary of a run that came to its end; UserError, with the way on, for any other."""
+        config, summary = self.read_config(), self.read_summary() or {}
+        if summary.get("status") == "diverged":
+            raise UserError(
+                f"{self}: this run diverged at step {summary.get('diverged_at_step')}, so it has no model to go on "
+                "from; train another config"
+            )
+        if summary.get("status") != "complete":
+            raise UserError(f"{self}: not finished; the command in {self.command} goes on with it")
+        return config, summary
 
     def read_summary(self) -> dict[str, Any] | None:
         """What the end of the run left, or None if it has not ended; UserError if it was damaged."""
@@ -74,12 +86,22 @@ class RunDirectory:
         """What `experiments.pictures` draws of the test split, by file stem; empty where there is nothing to show."""
         return self._read_json(self.pictures, "delete it, and train again in another --run-dir to have it back") or {}
 
+    def read_continued(self) -> dict[str, Any] | None:
+        """What the run began with of one that it goes on from (``run``, ``step``, ``rows``); None if of none."""
+        remedy = "restore it, or train again in another --run-dir"
+        values = self._read_json(self.continued, remedy)
+        if values is not None and not {"run", "step", "rows"} <= values.keys():
+            raise UserError(f"{self.continued}: damaged (without run, step and rows); {remedy}")
+        return values
+
     def _read_json(self, path: Path, remedy: str) -> dict[str, Any] | None:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (ValueError, OSError) as error:
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}; mend that") from None
+        except ValueError as error:
             raise UserError(f"{path}: damaged ({error}); {remedy}") from None
         if not isinstance(values, dict):
             raise UserError(f"{path}: damaged (not a mapping); {remedy}")
@@ -97,39 +119,26 @@ class RunDirectory:
 
     def inspect(self, config: Config) -> Status:
         """Say whether ``config`` may be trained here, and how; UserError, with the way out, if it may not."""
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"{self}: is a file; choose another directory with --run-dir")
-        found = self._found()
-        if not found:
+        run_kinds.refuse_what_holds_another(self.path, "run")
+        if not run_kinds.visible(self.path):
             return "new"
         self._refuse_wrong_kinds()
-        if self.config.name not in found:
-            raise UserError(
-                f"{self}: has no config.yaml, so it is not a run, or one that lost it; delete or move it, or choose "
-                f"another directory with --run-dir (found there: {', '.join(found[:5])}{', ...' if found[5:] else ''})"
-            )
         self._refuse_another_config(config)
         summary = self.read_summary() or {}
         if summary.get("status") == "diverged":
             raise UserError(
                 f"{self}: this run diverged at step {summary.get('diverged_at_step')}, and would again; {ADVICE} "
-                f"(another config gets a directory of its own), or delete {self} to repeat it"
+                "(another config gets a directory of its own); another --run-dir repeats it"
             )
         return "complete" if summary.get("status") == "complete" else "unfinished"
 
     def _refuse_wrong_kinds(self) -> None:
         folders = (self.tensorboard, self.checkpoints, self.plots)
         files = (self.config, self.command, self.environment, self.metrics, self.sample, self.pictures, self.summary)
-        for path in (*folders, *files):
+        for path in (*folders, *files, self.continued):
             if path.exists() and path.is_dir() != (path in folders):
                 kind = "directory" if path in folders else "file"
                 raise UserError(f"{path}: expected a {kind}; move it away, or choose another directory with --run-dir")
-
-    def _found(self) -> list[str]:
-        """What is there, apart from hidden files: the lock, and what a rename was to bring to its place."""
-        if not self.path.is_dir():
-            return []
-        return sorted(entry.name for entry in self.path.iterdir() if not entry.name.startswith("."))
 
     def _refuse_another_config(self, config: Config) -> None:
         lines = configs.differences(self.read_config(), config, self.config)
@@ -173,38 +182,13 @@ def default_path(config: Config, name: str) -> Path:
     return Path("runs") / name / configs.fingerprint(config)
 
 
-def write_whole(path: Path, contents: str | bytes) -> None:
-    """Write text or bytes to ``path`` such that a reader or a crash finds the old file or the new, nothing between."""
-    partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "wb") as file:
-        file.write(contents.encode() if isinstance(contents, str) else contents)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """As `write_whole`, for a mapping; NaN and infinity are refused with ValueError, as JSON has none."""
-    write_whole(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
 def find_runs(paths: list[Path]) -> list[RunDirectory]:
     """All run directories at or below ``paths``, in order of their paths; UserError for a path with none."""
     runs: dict[Path, RunDirectory] = {}
     for path in paths:
-        below = [file.parent for file in sorted(path.rglob("config.yaml")) if _is_run(file)] if path.is_dir() else []
+        below = [file.parent for file in sorted(path.rglob("config.yaml")) if run_kinds.is_run(file.parent)]
         if not below:
-            raise UserError(f"{path}: {'no run in or below it' if path.exists() else 'no such directory'}")
+            run_kinds.refuse_what_holds_no_run(path)
         for directory in below:
             runs.setdefault(directory.resolve(), RunDirectory(directory))
     return list(runs.values())
-
-
-def _is_run(config_file: Path) -> bool:
-    if any((config_file.parent / name).exists() for name in ("command.txt", "metrics.jsonl", "checkpoints")):
-        return True
-    try:
-        values = yaml.safe_load(config_file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return False
-    return isinstance(values, dict) and "task" in values

@@ -4,9 +4,11 @@ Nothing here imports JAX: a config is checked in a fraction of a second. ``exper
 refuse into lines for a user; a validator's ValueError is shown behind the path of the field it belongs to.
 """
 
-from typing import Annotated, Any, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -27,6 +29,17 @@ Layers = Annotated[int, Field(gt=0, le=2**8)]
 Steps = Annotated[int, Field(gt=0, lt=2**31)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _run(path: str) -> str:
+    if not path.strip():
+        raise ValueError("expected a run directory or null, got an empty text")
+    # One spelling, so that RUN and RUN/ are one config.
+    return str(Path(path))
+
+
+# A run's directory, relative to where the command runs.
+Run = Annotated[str, AfterValidator(_run)]
 
 
 def _features(value: Any) -> int | tuple[int, ...]:
@@ -63,6 +76,12 @@ class ModelConfig(Block):
     """Of an encoder-decoder's search; None: 1, which is greedy."""
     length_penalty: Annotated[float, Field(ge=0)] | None = None
     """Of a beam search: the exponent that long targets are favoured by (Wu et al. 2016); None: 0."""
+    start: Run | None = None
+    """A finished run, whose weights (the best ones, where it kept them) the training begins with; None: random ones.
+
+    The layers that read on from the inputs must be of the same sizes. The read-out is taken where shape and classes
+    agree, the vectors of tokens where these are the same; what is not taken begins at random, and the run says so."""
+    unwritten_at_none: ClassVar[tuple[str, ...]] = ("start",)
 
     @field_validator("num_layers")
     @classmethod
@@ -114,6 +133,10 @@ class TrainingConfig(Block):
     eval_every: Steps = 500
     eval_batch_size: Rows = 128
     keep_best: bool = False
+    continue_from: Run | None = None
+    """A finished run of fewer steps to go on from, which ``train --continue RUN`` sets: with its parameters, its
+    optimiser's state and its count of steps, and the schedule of the new length."""
+    unwritten_at_none: ClassVar[tuple[str, ...]] = ("continue_from",)
 
 
 class CheckpointConfig(Block):

@@ -1,5 +1,6 @@
 """What the commands say on the terminal: lines, metrics beside their floors, the results of a run."""
 
+import shutil
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -7,11 +8,23 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+_NARROWEST = 40
+"""Columns, below which no table is fitted to a terminal."""
+
+
+class _Terminal(Console):
+    def on_broken_pipe(self) -> None:
+        """Raise it, where rich would end the process: `process` knows what to do then."""
+        raise BrokenPipeError
+
 
 def console() -> Console:
-    """Where to say it: as wide as the terminal."""
-    # A file or a pipe has no width of its own, and rich would fold tables at 80 columns.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    """Where to say it: as wide as the terminal, if a table has a place there."""
+    # A file or a pipe has no width of its own, and rich would fold tables at 80 columns. On a narrow terminal it would
+    # cut numbers down to nothing: so lines are printed whole there, as into a file, and the terminal folds them.
+    if sys.stdout.isatty() and shutil.get_terminal_size().columns >= _NARROWEST:
+        return _Terminal(highlight=False)
+    return _Terminal(highlight=False, width=200, force_terminal=False)
 
 
 def say(console: Console, text: str) -> None:

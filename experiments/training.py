@@ -15,9 +15,8 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from experiments import environment, metrics_log, run_directory
-from experiments.checkpoints import CheckpointWriter, restore, saved_steps
-from experiments.errors import UserError
+from experiments import beginnings, environment, metrics_log, whole_files
+from experiments.checkpoints import CheckpointWriter, saved_steps
 from experiments.evaluation import Evaluator
 from experiments.experiment import Experiment, TrainState, assemble, count_parameters
 from experiments.interruption import Interruption
@@ -63,13 +62,12 @@ def train(config: Config, name: str, directory: RunDirectory, command: str, cons
             return Outcome("complete", 0, directory.read_summary() or {})
         directory.refuse_other_data(experiment.task.facts)
         run = _Run(experiment, name, directory, console)
-        run.restore()
         directory.create(config, command)
+        run.beginning.adopt(directory)
         # What an interrupted process left there is no longer so.
         directory.summary.unlink(missing_ok=True)
         run.tell_start(facts)
-        with Interruption() as interruption:
-            outcome = run.go(interruption)
+        outcome = run.go()
         if outcome.status == "interrupted":
             text = f"interrupted after step {outcome.summary['steps']}, with a checkpoint; to go on:\n  {command}"
             console.print(text, soft_wrap=True, markup=False, highlight=False)
@@ -83,42 +81,19 @@ class _Run:
         self.experiment, self.config = experiment, experiment.config
         self.name, self.directory, self.console = name, directory, console
         self.evaluator = Evaluator(experiment)
-        self.state: TrainState = experiment.initial_state()
-        self.start = 0
-        self.seconds_before = 0.0
+        self.beginning = beginnings.begin(experiment, directory)
+        self.state: TrainState = self.beginning.state
+        self.start = self.beginning.step
         self.compile_seconds = 0.0
         self.validation: dict[str, float] = {}
-
-    def restore(self) -> None:
-        """Take up the latest checkpoint, if there is one, and cut metrics.jsonl back to it."""
-        steps = saved_steps(self.directory.checkpoints)
-        if not steps:
-            self._refuse_lost_checkpoints()
-        if steps:
-            self.start = steps[-1]
-            self.state, self.seconds_before = restore(self.directory.checkpoints, self.start, self.state)
-        dropped = metrics_log.cut_back(self.directory.metrics, self.config.training, self.start)
-        if steps or dropped:
-            origin = f"resuming after step {self.start}" if steps else "no checkpoint yet: starting again at step 0"
-            rows = f"; {dropped} later row{'s' * (dropped != 1)} of metrics.jsonl dropped" if dropped else ""
-            self.console.print(f"{origin}{rows}", highlight=False)
-
-    def _refuse_lost_checkpoints(self) -> None:
-        """A run that had come past a checkpoint is not begun again unasked: its rows are results."""
-        rows = metrics_log.read(self.directory.metrics) if self.directory.metrics.exists() else []
-        last = max((row["step"] for row in rows), default=0)
-        # The first checkpoint may have been at work when the process was killed; the second waits for it.
-        if last > 2 * self.config.checkpoint.every:
-            raise UserError(
-                f"{self.directory.checkpoints}: empty, though metrics.jsonl reaches step {last}; put the checkpoints "
-                f"back, or delete {self.directory} to begin again at step 0"
-            )
+        if self.beginning.notice:
+            console.print(self.beginning.notice, highlight=False)
 
     def tell_start(self, facts: dict[str, Any]) -> None:
         """Print what is about to run, and record what it runs on."""
         before = self.directory.read_environment()
         if before is None:
-            run_directory.write_json(self.directory.environment, facts)
+            whole_files.write_json(self.directory.environment, facts | self.beginning.facts())
         else:
             for change in environment.changes(before, facts):
                 self.console.print(f"note: not as at the start of the run: {change}", highlight=False)
@@ -131,11 +106,14 @@ class _Run:
             f"{count_parameters(self.state.params):,} parameters",
             "device": f"{facts['device']}, {facts['cores']} cores",
         }
-        for key, value in lines.items():
+        for key, value in [*lines.items(), *self.beginning.lines()]:
             self.console.print(f"{key:<7} {value}", soft_wrap=True, markup=False, highlight=False)
 
-    def go(self, interruption: Interruption) -> Outcome:
-        """Compile, train, evaluate, and write the summary."""
+    def go(self) -> Outcome:
+        """Compile, train, evaluate, and write the summary.
+
+        A signal stops the training after the step at hand, with a checkpoint; before and after, it stops at once.
+        """
         train_step = self._compile()
         with contextlib.ExitStack() as stack:
             tensorboard = self.directory.tensorboard if self.config.logging.tensorboard else None
@@ -146,8 +124,13 @@ class _Run:
             progress = stack.enter_context(ProgressLine(self.console, self.start, self.config.training.steps))
             self.began = time.monotonic()
             try:
-                finished = self._steps(train_step, interruption, progress)
-                return self._complete(progress) if finished else self._interrupted(interruption.exit_code or 1)
+                with Interruption() as interruption:
+                    self._steps(train_step, interruption, progress)
+                    # The last checkpoint is not left half written.
+                    self.checkpoints.wait()
+                if interruption.exit_code is not None:
+                    return self._interrupted(interruption.exit_code)
+                return self._complete()
             except _Diverged as divergence:
                 return self._diverged(divergence)
 
@@ -160,15 +143,15 @@ class _Run:
             self.evaluator.prepare(self.state.params, "validation")
         return compiled
 
-    def _steps(self, train_step: Any, interruption: Interruption, progress: ProgressLine) -> bool:
-        """Take all steps that are left; False if a signal stopped them, with a checkpoint of the last one."""
+    def _steps(self, train_step: Any, interruption: Interruption, progress: ProgressLine) -> None:
+        """Take all steps that are left, or until a signal; with a checkpoint of the last one."""
         training = self.config.training
         ahead: deque[jax.Array] = deque()
         batch = self.experiment.train_batch(self.start + 1)
         for step in range(self.start + 1, training.steps + 1):
             if interruption.exit_code is not None:
                 self._checkpoint(step - 1)
-                return False
+                return
             self.state = train_step(self.state, batch)
             if step < training.steps:
                 batch = self.experiment.train_batch(step + 1)
@@ -182,16 +165,18 @@ class _Run:
                 progress.row(self._log_validation(step))
             if step % self.config.checkpoint.every == 0 or step == training.steps:
                 self._checkpoint(step)
-        return True
 
     def _log_training(self, step: int) -> metrics_log.Row:
         self._refuse_divergence()
         every = self.config.training.log_every
-        count = step % every or every
+        # Rows come at multiples, but for the last one of a run, which this one may go on from.
+        count = step - max((step - 1) // every * every, self.beginning.before.step)
+        with jax.numpy_dtype_promotion("standard"):
+            learning_rate = self.experiment.schedule(step - 1)
         values = {
             "loss": float(self.state.loss_sum) / count,
             "grad_norm": float(self.state.grad_norm_sum) / count,
-            "learning_rate": float(np.asarray(self.experiment.schedule(step - 1))),
+            "learning_rate": float(np.asarray(learning_rate)),
         }
         self.state = self.state.forget_sums()
         return self._write(step, "train", values)
@@ -225,9 +210,9 @@ class _Run:
             raise _Diverged(step, "the update made parameters too large for float32")
 
     def _run_seconds(self) -> float:
-        return self.seconds_before + time.monotonic() - self.began
+        return self.beginning.seconds + time.monotonic() - self.began
 
-    def _complete(self, progress: ProgressLine) -> Outcome:
+    def _complete(self) -> Outcome:
         task = self.experiment.task
         params, origin = self.experiment.parameters_to_report(self.state)
         if not self.validation or origin == "best":
@@ -253,23 +238,23 @@ class _Run:
         if confusion is not None:
             summary |= {"confusion": confusion, "class_names": list(task.class_names)}
         if assessment is not None and assessment.pictures:
-            run_directory.write_json(self.directory.pictures, dict(assessment.pictures))
+            whole_files.write_json(self.directory.pictures, dict(assessment.pictures))
         if task.alphabet:
             summary["sample"] = self._sample(params)
-        run_directory.write_json(self.directory.summary, summary)
+        whole_files.write_json(self.directory.summary, summary)
         return Outcome("complete", 0, summary)
 
     def _sample(self, params: Any) -> str:
         from experiments.sampling import sample
 
         text = sample(self.experiment.model, params, self.experiment.task, self.config.seed)
-        run_directory.write_whole(self.directory.sample, text + "\n")
+        whole_files.write_whole(self.directory.sample, text + "\n")
         return text
 
     def _interrupted(self, exit_code: int) -> Outcome:
         self.checkpoints.wait()
         summary = self._summary("interrupted", int(self.state.step))
-        run_directory.write_json(self.directory.summary, summary)
+        whole_files.write_json(self.directory.summary, summary)
         return Outcome("interrupted", exit_code, summary)
 
     def _diverged(self, divergence: _Diverged) -> Outcome:
@@ -280,7 +265,7 @@ class _Run:
             "reason": divergence.what,
             "last_good_checkpoint": saved[-1] if saved else None,
         }
-        run_directory.write_json(self.directory.summary, summary)
+        whole_files.write_json(self.directory.summary, summary)
         return Outcome("diverged", 1, summary)
 
     def _summary(self, status: str, steps: int) -> dict[str, Any]:
@@ -293,4 +278,5 @@ class _Run:
             "steps": steps,
             "seconds": {"compile": round(compiling, 2), "run": round(self._run_seconds(), 2)},
             "parameters": count_parameters(self.state.params),
+            **beginnings.where_it_began(self.experiment, self.directory),
         }

@@ -6,10 +6,12 @@ config.yaml  command.txt  environment.json  bench.json  table.md  plots/*.png
 from pathlib import Path
 
 from experiments import config as configs
+from experiments import run_configs, run_kinds
 from experiments.bench import results
 from experiments.bench.schema import BenchConfig
 from experiments.errors import UserError
-from experiments.run_directory import RunDirectory, write_whole
+from experiments.run_directory import RunDirectory
+from experiments.whole_files import write_whole
 
 
 class BenchDirectory:
@@ -29,30 +31,14 @@ class BenchDirectory:
 
     def inspect(self, config: BenchConfig) -> results.Results | None:
         """What was measured here of ``config``, to its end or not; UserError if it may not be measured here."""
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"{self}: is a file; choose another directory with --run-dir")
-        found = sorted(entry.name for entry in self.path.glob("[!.]*"))
-        if not found:
+        run_kinds.refuse_what_holds_another(self.path, "bench")
+        if not run_kinds.visible(self.path):
             return None
-        if self.config.name not in found:
-            raise UserError(
-                f"{self}: has no config.yaml, so it is not a bench; choose another directory with --run-dir "
-                f"(found there: {', '.join(found[:5])}{', ...' if found[5:] else ''})"
-            )
-        lines = configs.differences(self._read_config(), config, self.config)
+        lines = configs.differences(run_configs.read(BenchConfig, self.path), config, self.config)
         if lines:
             other = f"{self}: holds a bench of another config; choose another directory with --run-dir"
             raise UserError([other, *lines])
         return results.read(self.results) if self.results.exists() else None
-
-    def _read_config(self) -> BenchConfig:
-        try:
-            return configs.load_as(BenchConfig, self.config)
-        except UserError as error:
-            lines = [line.removeprefix(f"{self.config}: ") for line in error.messages]
-            raise UserError(
-                [f"{self.config}: damaged, or not a bench's: {line}; choose another --run-dir" for line in lines]
-            ) from None
 
     def begin(self, config: BenchConfig, command: str) -> None:
         """Write what is known at the start."""
@@ -67,8 +53,4 @@ def default_path(config: BenchConfig) -> Path:
 
 def is_bench(path: Path) -> bool:
     """Whether a run directory is a bench's and not a training run's, however far it came."""
-    try:
-        lines = (path / "config.yaml").read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return False
-    return any(line.startswith("contenders:") for line in lines)
+    return run_kinds.kind_of(path) == "bench"

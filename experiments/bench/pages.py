@@ -5,10 +5,16 @@ from pathlib import Path
 from experiments.bench import plots, tables
 from experiments.bench.directory import BenchDirectory
 from experiments.bench.results import Results
-from experiments.run_directory import write_whole
+from experiments.whole_files import write_whole
 
 
 def write(measured: Results, directory: BenchDirectory) -> list[Path]:
     """Write table.md and the plots, anew if they are there; the paths of all."""
     write_whole(directory.table, tables.markdown(measured))
     return [directory.table, *plots.draw(measured, directory.plots)]
+
+
+def missing(measured: Results, directory: BenchDirectory) -> list[Path]:
+    """What `write` would write and is not there, as after a full disk."""
+    table = [] if directory.table.is_file() else [directory.table]
+    return [*table, *plots.missing(measured, directory.plots)]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from experiments.bench import registry
 from experiments.bench.results import Group, Results
-from experiments.figures import new_figure, save
+from experiments.figures import drawing, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,9 +16,17 @@ _MARKERS = "osD^vP*X<>hd"
 
 def draw(results: Results, folder: Path) -> list[Path]:
     """Draw what there is into ``folder``; the paths of the pictures."""
-    figures = {"bench.png": _shapes(results), "growth.png": _growth(results)}
-    folder.mkdir(exist_ok=True)
-    return [save(figure, folder / name) for name, figure in figures.items() if figure is not None]
+    with drawing(folder):
+        figures = {"bench.png": _shapes(results), "growth.png": _growth(results)}
+        folder.mkdir(exist_ok=True)
+        return [save(figure, folder / name) for name, figure in figures.items() if figure is not None]
+
+
+def missing(results: Results, folder: Path) -> list[Path]:
+    """What `draw` would draw and is not there; nothing is drawn."""
+    growth = [group for group in results.of("growth") if group.axis]
+    expected = {"bench.png": results.of("shapes"), "growth.png": growth}
+    return [folder / name for name, groups in expected.items() if groups and not (folder / name).is_file()]
 
 
 def _shapes(results: Results) -> "Figure | None":

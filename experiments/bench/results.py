@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 from experiments.bench.schema import Mode, Option, Shape
 from experiments.errors import UserError
-from experiments.run_directory import write_json
+from experiments.whole_files import write_json
 
 VERSION = 1
 
@@ -135,13 +135,17 @@ def read(path: Path) -> Results:
     """Read what `write` wrote; UserError if it is damaged."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        if values.pop("version") != VERSION:
-            raise ValueError("written by another version")
+        version = values.pop("version")
+        if version != VERSION:
+            raise UserError(
+                f"{path}: of version {version}, and this one reads {VERSION}; read it with the version that wrote it, "
+                "or measure again in another --run-dir"
+            )
         del values["matmul_rate"]
         groups = [_group(group) for group in values.pop("groups")]
         return Results(**values, groups=groups)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: damaged ({error!r}); delete its directory to measure again") from None
+        raise UserError(f"{path}: damaged ({error!r}); delete it, and bench measures again") from None
 
 
 def _group(values: dict[str, Any]) -> Group:

@@ -10,7 +10,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax
 from rich.console import Console
 
-from experiments import run_directory
+from experiments import whole_files
 from experiments.bench import machine, pages, registry, results
 from experiments.bench.directory import BenchDirectory
 from experiments.bench.group import Checks, Guard, measure
@@ -42,7 +42,7 @@ def bench(config: BenchConfig, directory: BenchDirectory, command: str, console:
             _print(console, f"{name} is left out: {reason}")
         machine.set_precision(config.matmul_precision)
         facts = machine.describe()
-        run_directory.write_json(directory.environment, facts)
+        whole_files.write_json(directory.environment, facts)
         measured = Results(
             config=config.model_dump(mode="json"),
             command=command,
@@ -59,7 +59,7 @@ def bench(config: BenchConfig, directory: BenchDirectory, command: str, console:
         with Interruption() as interruption:
             _measure_all(measured, config, directory, interruption, console)
         measured.machine |= machine.torch_facts()
-        run_directory.write_json(directory.environment, measured.machine)
+        whole_files.write_json(directory.environment, measured.machine)
         results.write(measured, directory.results)
         pages.write(measured, directory)
     return Outcome(measured, interruption.exit_code or 0)

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from experiments import config as configs
+from experiments import run_configs, run_kinds
 from experiments.compare.schema import CompareConfig
 from experiments.errors import UserError
-from experiments.run_directory import RunDirectory, write_whole
+from experiments.run_directory import RunDirectory
+from experiments.whole_files import write_whole
 
 
 class CompareDirectory:
@@ -40,17 +42,10 @@ class CompareDirectory:
 
     def refuse_another(self, config: CompareConfig) -> None:
         """UserError if this is the place of something else."""
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"{self}: is a file; choose another directory with --run-dir")
-        found = sorted(entry.name for entry in self.path.glob("[!.]*"))
-        if not found:
+        run_kinds.refuse_what_holds_another(self.path, "comparison")
+        if not run_kinds.visible(self.path):
             return
-        if self.config.name not in found:
-            raise UserError(
-                f"{self}: has no config.yaml, so it is not a comparison; choose another directory with --run-dir "
-                f"(found there: {', '.join(found[:5])}{', ...' if found[5:] else ''})"
-            )
-        lines = configs.differences(configs.load_as(CompareConfig, self.config), config, self.config)
+        lines = configs.differences(run_configs.read(CompareConfig, self.path), config, self.config)
         if lines:
             other = f"{self}: holds a comparison of another config; choose another directory with --run-dir"
             raise UserError([other, *lines])
@@ -80,11 +75,7 @@ def default_path(config: CompareConfig, name: str) -> Path:
 
 def is_comparison(path: Path) -> bool:
     """Whether a directory is a comparison's and not a run's, however far it came."""
-    try:
-        lines = (path / "config.yaml").read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return False
-    return any(line.startswith("compare:") for line in lines)
+    return run_kinds.kind_of(path) == "comparison"
 
 
 def find_comparisons(paths: Sequence[Path]) -> list[CompareDirectory]:

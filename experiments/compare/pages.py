@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from experiments import metrics_log
 from experiments.compare.directory import CompareDirectory
-from experiments.figures import FLOOR, new_figure, save
+from experiments.figures import FLOOR, drawing, new_figure, save
 from experiments.losses import BETTER
 from experiments.plots import label, wants_log_scale
 from experiments.report import mean_and_spread
-from experiments.run_directory import find_runs, write_whole
+from experiments.run_directory import find_runs
+from experiments.whole_files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,40 +20,48 @@ if TYPE_CHECKING:
 def write(results: dict[str, Any], directory: CompareDirectory) -> list[Path]:
     """Write table.md and draw plots/; returns their paths."""
     write_whole(directory.table, markdown(results))
-    directory.plots.mkdir(exist_ok=True)
-    figures = {"learning_curves.png": _curves(results, directory)}
-    if "gradient_flow" in results:
-        figures["gradient_flow.png"] = _flow(results)
-    return [directory.table, *(save(figure, directory.plots / name) for name, figure in figures.items())]
+    with drawing(directory):
+        directory.plots.mkdir(exist_ok=True)
+        figures = {"learning_curves.png": _curves(results, directory)}
+        if "gradient_flow" in results:
+            figures["gradient_flow.png"] = _flow(results)
+        return [directory.table, *(save(figure, directory.plots / name) for name, figure in figures.items())]
 
 
 def markdown(results: dict[str, Any]) -> str:
     """The comparison as a Markdown table."""
     metrics = list(dict.fromkeys(name for one in results["variants"].values() for test in one["test"] for name in test))
-    headings = ["cell", "width", "parameters", *metrics, "ms a step", "temporary MiB"]
+    # Comparisons of older code wrote down the test split alone.
+    chooses = [results["metric"]] if any(one.get("validation") for one in results["variants"].values()) else []
+    validation = [f"validation {metric}" for metric in chooses]
+    headings = ["cell", "width", "parameters", *validation, *metrics, "ms a step", "temporary MiB"]
     lines = [headings, ["---", "---", *["---:"] * (len(headings) - 2)]]
     for variant, one in results["variants"].items():
         widths = " ".join(map(str, one["widths"]))
         match = variant.rpartition("-")[2]
         values = [[test[metric] for test in one["test"]] for metric in metrics]
+        chosen_by = [[found[metric] for found in one.get("validation", [])] for metric in chooses]
         diverged = f" ({one['diverged']} diverged)" if one["diverged"] else ""
         lines.append(
             [
                 f"{one['cell']}, equal {match}",
                 widths,
                 f"{one['parameters']:,}",
+                *(mean_and_spread(value) for value in chosen_by),
                 *(mean_and_spread(value) + diverged for value in values),
                 f"{one['milliseconds']:.3g}",
                 f"{one['mebibytes']:.3g}",
             ]
         )
     floor = next((one["floor"] for one in results["variants"].values() if one["floor"]), {})
-    lines.append(["floor", "", "", *(f"{floor[metric]:.4g}" if metric in floor else "-" for metric in metrics), "", ""])
+    floors = [f"{floor[metric]:.4g}" if metric in floor else "-" for metric in metrics]
+    lines.append(["floor", "", "", *("" for _ in chooses), *floors, "", ""])
     seeds = max(len(one["test"]) + one["diverged"] for one in results["variants"].values())
+    splits = "validation split, to choose by, and test split" if chooses else "test split"
     better = BETTER[results["metric"]]
     notes = [
         f"`{results['command']}`",
-        f"test split, mean ± standard deviation over {seeds} seeds; {results['metric']}: {better} is better; time and "
+        f"{splits}, mean ± standard deviation over {seeds} seeds; {results['metric']}: {better} is better; time and "
         "memory of one training step, medians of interleaved rounds",
     ]
     return "\n\n".join(["\n".join(f"| {' | '.join(line)} |" for line in lines), *notes]) + "\n"

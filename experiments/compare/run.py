@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 from rich.console import Console
 
-from experiments import run_directory
+from experiments import whole_files
 from experiments.checkpoints import restore, saved_steps
 from experiments.compare import cost, gradient_flow, pages
 from experiments.compare.directory import CompareDirectory
@@ -13,6 +13,7 @@ from experiments.compare.schema import CompareConfig
 from experiments.compare.variants import variants, with_seed
 from experiments.errors import UserError
 from experiments.experiment import Experiment, assemble
+from experiments.run_directory import RunDirectory
 from experiments.schema import Config
 from experiments.training import train
 
@@ -62,7 +63,7 @@ def compare(config: CompareConfig, name: str, directory: CompareDirectory, comma
         if config.compare.gradient_flow:
             _say(console, "measuring how far back gradients reach")
             results["gradient_flow"] = _gradient_flow(config, directory, experiments)
-        run_directory.write_json(directory.results, results)
+        whole_files.write_json(directory.results, results)
         pages.write(results, directory)
     return Outcome(0, results)
 
@@ -81,7 +82,7 @@ def _check_gradient_flow(config: CompareConfig, first: Config) -> None:
     gradient_flow.inputs_of(assemble(first), block.rows, block.steps)
 
 
-def _train(config: Config, directory: run_directory.RunDirectory, name: str, command: str, console: Console) -> int:
+def _train(config: Config, directory: RunDirectory, name: str, command: str, console: Console) -> int:
     """Train one run, unless it was done; the exit code of a signal, or 0."""
     summary = directory.read_summary() or {}
     if summary.get("status") in ("complete", "diverged"):
@@ -99,6 +100,7 @@ def _summary(directory: CompareDirectory, variant: str, config: Config, seeds: l
         "widths": list(config.model.widths),
         "parameters": summaries[0]["parameters"],
         "test": [summary["test"] for summary in complete],
+        "validation": [summary["validation"] for summary in complete],
         "floor": complete[0]["floor"] if complete else {},
         "diverged": len(summaries) - len(complete),
     }

@@ -1,8 +1,8 @@
 """The config of a comparison: that of a run, and which cells take its place. Nothing here imports JAX."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from experiments.block import Block
 from experiments.cell_configs import CellConfig
@@ -43,3 +43,13 @@ class CompareConfig(Config):
     """A run's config, of which `seed`, `model.cell` and, for equal parameters, `model.features` vary."""
 
     compare: ComparisonConfig
+
+    @model_validator(mode="after")
+    def _begins_afresh(self) -> Self:
+        for key, value in {
+            "model.start": self.model.start,
+            "training.continue_from": self.training.continue_from,
+        }.items():
+            if value is not None:
+                raise ValueError(f"{key}: a comparison begins every cell afresh; leave it out")
+        return self

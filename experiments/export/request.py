@@ -1,14 +1,13 @@
 """What is asked to be exported, and what cannot be; nothing here imports JAX."""
 
-import importlib.util
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.bench.directory import is_bench
-from experiments.compare.directory import is_comparison
 from experiments.errors import UserError
+from experiments.needed_packages import need
 from experiments.run_directory import RunDirectory
 from experiments.schema import Config
+from experiments.whole_files import check_folder, check_target
 
 FORMATS = ("onnx", "safetensors", "stablehlo")
 
@@ -40,37 +39,17 @@ def check(run: Path, to: str, output: Path | None) -> Request:
     """
     if to not in FORMATS:
         raise UserError(f"--to: expected one of {', '.join(FORMATS)}, got {to}")
-    directory, config = _finished(run)
+    directory = RunDirectory(run)
+    config, _ = directory.read_finished()
     if to == "onnx":
         _refuse_what_onnx_lacks(directory, config)
-    if importlib.util.find_spec(_PACKAGES[to]) is None:
-        raise UserError(
-            f'--to {to}: needs the package {_PACKAGES[to]}, which is not installed: pip install "gru_jax[interop]"'
-        )
+    need(_PACKAGES[to], what=f"--to {to}")
     if output is not None:
-        if output.is_dir():
-            raise UserError(f"--output: expected the name of a file, got the directory {output}; add one to it")
-        if not output.parent.is_dir():
-            raise UserError(f"--output: {output.parent}: no such directory; make it first")
+        # Other parts of the model get files beside it.
+        check_target(output, "--output", devices=False)
+    else:
+        check_folder(directory.path / "export", "--output")
     return Request(directory, config, to, output or directory.path / "export" / f"model.{to}")
-
-
-def _finished(run: Path) -> tuple[RunDirectory, Config]:
-    if is_comparison(run):
-        raise UserError(f"{run}: a comparison, of many models; name one of its runs, {run}/<variant>/<seed>")
-    if is_bench(run):
-        raise UserError(f"{run}: a bench, which keeps no model; name the directory of a training run")
-    directory = RunDirectory(run)
-    config = directory.read_config()
-    summary = directory.read_summary() or {}
-    if summary.get("status") == "diverged":
-        raise UserError(
-            f"{directory}: this run diverged at step {summary.get('diverged_at_step')}, so it has no model to export; "
-            "train another config"
-        )
-    if summary.get("status") != "complete":
-        raise UserError(f"{directory}: not finished; the command in {directory.command} goes on with it")
-    return directory, config
 
 
 def _refuse_what_onnx_lacks(directory: RunDirectory, config: Config) -> None:

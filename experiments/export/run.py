@@ -8,9 +8,9 @@ import gru_jax.interop
 from experiments.experiment import count_parameters
 from experiments.export.request import Request
 from experiments.export.signature import Signature, call_signature, search_signature
-from experiments.run_directory import write_whole
 from experiments.tasks import Sentences
 from experiments.trained import Trained, restore_trained
+from experiments.whole_files import naming, write_whole
 
 
 class Written(NamedTuple):
@@ -31,7 +31,8 @@ def export(request: Request) -> tuple[Trained, list[Written]]:
     # The one folder that is ours to make: the default one, in the run's directory.
     request.file.parent.mkdir(exist_ok=True)
     write = {"onnx": _write_onnx, "safetensors": _write_safetensors, "stablehlo": _write_stablehlo}[request.to]
-    return trained, write(request, trained)
+    with naming(request.file):
+        return trained, write(request, trained)
 
 
 def _write_onnx(request: Request, trained: Trained) -> list[Written]:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.checkpoints import CheckpointWriter, restore, saved_steps
+from experiments.checkpoints import CheckpointWriter, restore, restore_as_saved, saved_steps
 from experiments.errors import UserError
 
 
@@ -122,3 +122,34 @@ def test_a_run_killed_before_the_checksums_were_written_is_restored(directory):
     assert len(json.loads(checksums.read_text())) > 3
     checksums.unlink()
     assert restore(directory, 6, state(0))[0].step == 6
+
+
+class LaterState(NamedTuple):
+    params: Any
+    step: jax.Array
+    loss_scale: jax.Array
+
+
+def test_a_whole_checkpoint_of_another_structure_is_not_called_damaged(directory):
+    message = refusal(directory, 6, LaterState(state(0).params, jnp.int32(0), jnp.float32(0)))
+    assert message.startswith(f"{directory / '6'}: a whole checkpoint, but of another config, other data or another")
+    assert "delete" not in message
+
+
+def test_a_state_is_read_without_knowing_its_structure(directory):
+    found = restore_as_saved(directory, 6)
+    np.testing.assert_array_equal(found["params"]["layer_0"]["w"], state(6).params["layer_0"]["w"])
+    assert int(found["step"]) == 6
+    flip_a_byte(directory / "6")
+    with pytest.raises(UserError, match="a damaged checkpoint"):
+        restore_as_saved(directory, 6)
+
+
+def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(directory, monkeypatch):
+    def refused(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(type(directory), "read_bytes", refused)
+    message = refusal(directory, 6, state(0))
+    assert message.endswith("cannot be read: Permission denied; mend that")
+    assert "damaged" not in message

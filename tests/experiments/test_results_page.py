@@ -146,3 +146,15 @@ def test_the_runs_of_a_comparison_stand_in_its_table_alone(tmp_path):
     assert "| gru, equal width | 8 | 9 | 0.5 | 1 | 2 |" in text
     assert text.count("| copying |") == 1
     assert "`python -m experiments compare configs/compare_copy.yaml`" in text
+
+
+def test_the_validation_split_and_the_metric_that_chose(tmp_path):
+    run = write_run(tmp_path / "runs" / "0", test=0.5, parameters_from="best")
+    summary = json.loads(run.summary.read_text())
+    run.summary.write_text(json.dumps(summary | {"validation": {"accuracy": 0.625}}))
+    text = page_of(tmp_path)
+    assert "| config | metric | floor | validation | test | goal |" in text
+    assert "| copying | accuracy | 0.125 | 0.625, chose | 0.5 | beats the floor | 1 seed |" in text
+    assert "Choose between configs by the validation split" in text
+    write_run(tmp_path / "runs" / "1", name="older", test=0.5)
+    assert "| older | accuracy | 0.125 | - | 0.5 | beats the floor | 1 seed |" in page_of(tmp_path)

@@ -5,7 +5,8 @@ import pytest
 
 from experiments import config as configs
 from experiments.errors import UserError
-from experiments.run_directory import RunDirectory, default_path, find_runs, write_json, write_whole
+from experiments.run_directory import RunDirectory, default_path, find_runs
+from experiments.whole_files import write_json, write_whole
 
 CONFIG = configs.check({"task": {"name": "copy"}})
 
@@ -84,7 +85,7 @@ def test_other_data_is_refused(directory):
 def test_a_run_with_a_damaged_config_is_found_and_named(directory):
     directory.config.write_text("task: {name: co")
     (found,) = find_runs([directory.path.parent])
-    with pytest.raises(UserError, match=r"damaged.*restore it, or delete"):
+    with pytest.raises(UserError, match=r"config\.yaml: damaged \(.*restore it: config in place of train"):
         found.read_config()
 
 
@@ -112,10 +113,33 @@ def test_another_config_is_refused_field_by_field(directory):
     assert f"model.cell.reset_after: true in {directory.config}, null now" in lines
 
 
-@pytest.mark.parametrize("text", ["", "task: [", "task: {name: copy}\nfuture_key: 3\n"])
-def test_a_damaged_config_is_named(directory, text):
+@pytest.mark.parametrize("text", ["", "task: [", "- 1", "task: \x00"])
+def test_a_damaged_config_is_named_and_nothing_is_to_be_deleted(directory, text):
     directory.config.write_text(text)
-    assert all(line.startswith(f"{directory.config}: damaged, or of another version: ") for line in refusal(directory))
+    (line,) = refusal(directory)
+    assert line.startswith(f"{directory.config}: damaged (")
+    assert "restore it" in line
+    assert "delete" not in line
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("task: {name: copy}\nfuture_key: 3\n", "config.yaml has future_key: unknown key"),
+        ("task: {name: copy}\nmodel: {cell: {name: mamba}}\n", "config.yaml has model.cell.name: expected one of"),
+        ("task: {name: protein}\n", "its task protein is none of this version, whose tasks are activity, adding"),
+        ("task: protein\n", "its task protein is none of this version"),
+    ],
+)
+def test_a_run_of_another_version_is_not_called_damaged(directory, text, said):
+    directory.config.write_text(text)
+    write_json(directory.environment, {"packages": {"gru_jax": "9.1"}, "git": "0123456789abcdef"})
+    (line,) = refusal(directory)
+    assert line.startswith(f"{directory}: ")
+    assert said in line
+    assert "(gru_jax 9.1, revision 0123456789, says" in line
+    assert "damaged" not in line
+    assert "delete" not in line
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"status": "compl'])

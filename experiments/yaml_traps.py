@@ -1,0 +1,106 @@
+"""What YAML reads in another way than its writer meant: decimal commas, octal and base-60 numbers, keys given twice.
+
+YAML takes ``{learning_rate: 0,001}`` for two entries, ``010`` for 8 and ``1:30`` for 90, without a word. Nothing here
+changes what is read: it is refused, with its place.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import yaml
+
+_NUMBER = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+_NULL = "tag:yaml.org,2002:null"
+_DIGITS = re.compile(r"\d[\d_]*([eE][-+]?\d+)?%?")
+_ONE_LINE_ENTRY = re.compile(r"^\s*(\w[\w.]*)\s*(?:=\s*|:|\s)(\S.*)$")
+
+
+class Trap(NamedTuple):
+    """One of them; ``line`` and ``column`` count from 1."""
+
+    line: int
+    column: int
+    problem: str
+
+
+def find(text: str) -> list[Trap]:
+    """All traps of a YAML text, in its order; none where it cannot be parsed, which its reader tells better."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, RecursionError):
+        return []
+    return [] if root is None else list(_walk(root, text, set()))
+
+
+def problem_of(error: yaml.MarkedYAMLError, text: str) -> tuple[yaml.Mark | None, str]:
+    """Where a text is no YAML, and why: in words of its writer where the mistake is a common one."""
+    mark = error.problem_mark or error.context_mark
+    lines = text.splitlines()
+    context = error.context_mark
+    if context and "expected ':'" in str(error.problem) and context.line < len(lines):
+        entry = _ONE_LINE_ENTRY.match(lines[context.line])
+        if entry:
+            return context, f'"{lines[context.line].strip()}" is no entry: write {entry[1]}: {entry[2].strip()}'
+    if mark and mark.line < len(lines) and lines[mark.line][: mark.column + 1].endswith("\t"):
+        return mark, "found a tab, where YAML takes spaces"
+    return mark, ", ".join(part for part in (error.problem, error.context) if part)
+
+
+def _walk(node: yaml.Node, text: str, seen: set[int]) -> Iterator[Trap]:
+    # An alias is the node that it names, which may be one around it.
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.ScalarNode):
+        yield from _scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _walk(item, text, seen)
+    elif isinstance(node, yaml.MappingNode):
+        yield from _keys(node, text)
+        for _, value in node.value:
+            yield from _walk(value, text, seen)
+
+
+def _scalar(node: yaml.ScalarNode) -> Iterator[Trap]:
+    if node.tag not in _NUMBER:
+        return
+    value = node.value.replace("_", "")
+    plain = value.lstrip("+-")
+    if ":" in plain:
+        reads = float(0)
+        for part in plain.split(":"):
+            reads = 60 * reads + float(part)
+        yield _trap(node, f"YAML reads {node.value} as {reads:g}, in base 60; write that, or quotes around a text")
+    elif re.fullmatch("0[0-7]+", plain):
+        yield _trap(node, f"YAML reads {node.value} as {int(plain, 8)}, in base 8; write the number without leading 0")
+
+
+def _keys(mapping: yaml.MappingNode, text: str) -> Iterator[Trap]:
+    known: dict[str, int] = {}
+    before = None
+    for key, value in mapping.value:
+        if isinstance(key, yaml.ScalarNode):
+            if _DIGITS.fullmatch(key.value) and mapping.flow_style and value.tag == _NULL:
+                yield _comma(before, key, text) if before else _trap(key, f"a list is written [{key.value}, ...]")
+            elif key.tag in (*_NUMBER, _NULL, "tag:yaml.org,2002:bool"):
+                yield _trap(key, f"expected the name of a key, got {key.value}")
+            elif key.value in known and key.value != "<<":
+                first = known[key.value]
+                yield _trap(key, f"duplicate key {key.value}, which line {first} has already; keep one of the two")
+            known.setdefault(key.value, key.start_mark.line + 1)
+        before = value
+
+
+def _comma(before: yaml.Node, key: yaml.ScalarNode, text: str) -> Trap:
+    """What stands in braces as ``key: before, key``: a number with a decimal comma, or a list without brackets."""
+    written = text[before.start_mark.index : key.end_mark.index]
+    if " " in written:
+        return _trap(before, f"{written} is two entries of the mapping; a list is written [{written}]")
+    meant = written.replace(",", ".")
+    return _trap(before, f"{written} is two entries of the mapping; the decimal sign is a point: {meant}")
+
+
+def _trap(node: yaml.Node, problem: str) -> Trap:
+    return Trap(node.start_mark.line + 1, node.start_mark.column + 1, problem)
