@@ -12,15 +12,14 @@ seeds or on how the folds were drawn.
 
 import argparse
 import itertools
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from experiments import process, terminal
 from experiments.bench.directory import is_bench
 from experiments.compare.directory import is_comparison
 from experiments.errors import UserError
@@ -100,14 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories, or directories of them")
     paths = parser.parse_args(arguments).runs
-    try:
-        directories = [one for one in find_runs(paths) if not (is_bench(one.path) or is_comparison(one.path))]
-        pooled = pool([read(directory) for directory in directories])
-    except UserError as error:
-        for message in error.messages:
-            print(message, file=sys.stderr)
-        return error.exit_code
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    return process.guarded(lambda: _show(paths))
+
+
+def _show(paths: list[Path]) -> int:
+    directories = [one for one in find_runs(paths) if not (is_bench(one.path) or is_comparison(one.path))]
+    pooled = pool([read(directory) for directory in directories])
+    console = terminal.console()
     console.print(f"{len(pooled.events)} patients, {int(pooled.events.sum())} with the event\n")
     for headings, *rows in tables(pooled):
         table = Table(*headings, box=None, header_style="bold")
@@ -188,4 +186,4 @@ def tables(pooled: Pooled) -> list[list[list[str]]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    process.exit_with(main)

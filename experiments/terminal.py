@@ -8,7 +8,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-
 _NARROWEST = 40
 """Columns, below which no table is fitted to a terminal."""
 
