@@ -236,5 +236,5 @@ def test_without_jit_nothing_is_compiled_ahead_of_time():
     need_jit("compare")
     with jax.disable_jit():
         assert compiled(double, jnp.float32(1)) is double
-        with pytest.raises(UserError, match="compare: .*JAX_DISABLE_JIT"):
+        with pytest.raises(UserError, match=r"compare: .*JAX_DISABLE_JIT"):
             need_jit("compare")
