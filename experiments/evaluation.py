@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import losses
+from experiments.ahead_of_time import compiled
 from experiments.experiment import Experiment
 from experiments.run_directory import RunDirectory
 from experiments.schema import Config
@@ -86,7 +87,7 @@ class Evaluator:
         shapes = (function.__name__, structure, *((leaf.shape, str(leaf.dtype)) for leaf in leaves))
         if shapes not in self._compiled:
             start = time.monotonic()
-            self._compiled[shapes] = jax.jit(function).lower(params, batch).compile()
+            self._compiled[shapes] = compiled(function, params, batch)
             self.compile_seconds += time.monotonic() - start
         return self._compiled[shapes]
 

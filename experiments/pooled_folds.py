@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from experiments import process, terminal
 from experiments.errors import UserError
 from experiments.run_records import Run, read_all
 from experiments.tasks import risk_scores
@@ -97,16 +97,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories, or directories of them")
     paths = parser.parse_args(arguments).runs
-    try:
-        runs, left_out = read_all(paths)
-        for line in left_out:
-            print(line, file=sys.stderr)
-        pooled = pool(runs)
-    except UserError as error:
-        for message in error.messages:
-            print(message, file=sys.stderr)
-        return error.exit_code
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    return process.guarded(lambda: _show(paths))
+
+
+def _show(paths: list[Path]) -> int:
+    runs, left_out = read_all(paths)
+    for line in left_out:
+        print(line, file=sys.stderr)
+    pooled = pool(runs)
+    console = terminal.console()
     console.print(f"{len(pooled.events)} patients, {int(pooled.events.sum())} with the event\n")
     for headings, *rows in tables(pooled):
         table = Table(*headings, box=None, header_style="bold")
@@ -187,4 +186,4 @@ def tables(pooled: Pooled) -> list[list[list[str]]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    process.exit_with(main)

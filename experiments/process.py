@@ -4,7 +4,6 @@ Exit codes: 0 done, 1 failed on the way (a run diverged, a disk is full), 2 a mi
 by a signal, 141 its output was not wanted any more. Imports nothing that might be missing.
 """
 
-import _thread
 import codecs
 import errno
 import io
@@ -97,7 +96,8 @@ def _os_error(error: OSError) -> int:
 def _unraisable(what: Any) -> None:
     """An interrupt that came where Python drops exceptions, as in a callback of JAX's, comes again a little later."""
     if what.exc_type is not None and issubclass(what.exc_type, KeyboardInterrupt):
-        again = threading.Timer(_SECONDS_UNTIL_AGAIN, _thread.interrupt_main)
+        # A signal, unlike `_thread.interrupt_main`, also ends a wait.
+        again = threading.Timer(_SECONDS_UNTIL_AGAIN, os.kill, (os.getpid(), signal.SIGINT))
         again.daemon = True
         again.start()
     else:

@@ -16,6 +16,7 @@ import numpy as np
 from rich.console import Console
 
 from experiments import beginnings, environment, metrics_log, whole_files
+from experiments.ahead_of_time import compiled
 from experiments.checkpoints import CheckpointWriter, saved_steps
 from experiments.evaluation import Evaluator
 from experiments.experiment import Experiment, TrainState, assemble, count_parameters
@@ -137,11 +138,10 @@ class _Run:
     def _compile(self) -> Any:
         began = time.monotonic()
         with self.console.status("compiling") if self.console.is_terminal else contextlib.nullcontext():
-            step = jax.jit(self.experiment.step_function())
-            compiled = step.lower(self.state, self.experiment.train_batch(1)).compile()
+            step = compiled(self.experiment.step_function(), self.state, self.experiment.train_batch(1))
             self.compile_seconds = time.monotonic() - began
             self.evaluator.prepare(self.state.params, "validation")
-        return compiled
+        return step
 
     def _steps(self, train_step: Any, interruption: Interruption, progress: ProgressLine) -> None:
         """Take all steps that are left, or until a signal; with a checkpoint of the last one."""

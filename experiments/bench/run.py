@@ -11,6 +11,7 @@ import jax
 from rich.console import Console
 
 from experiments import whole_files
+from experiments.ahead_of_time import need_jit
 from experiments.bench import machine, pages, registry, results
 from experiments.bench.directory import BenchDirectory
 from experiments.bench.group import Checks, Guard, measure
@@ -35,6 +36,7 @@ def bench(config: BenchConfig, directory: BenchDirectory, command: str, console:
 
     ``command``: what repeats it, for command.txt and bench.json. Raises UserError if another process is at work there.
     """
+    need_jit("bench")
     missing = registry.missing(config.contenders)
     with directory.lock():
         directory.begin(config, command)

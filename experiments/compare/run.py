@@ -6,6 +6,7 @@ import jax
 from rich.console import Console
 
 from experiments import whole_files
+from experiments.ahead_of_time import need_jit
 from experiments.checkpoints import restore, saved_steps
 from experiments.compare import cost, gradient_flow, pages
 from experiments.compare.directory import CompareDirectory
@@ -32,6 +33,7 @@ def compare(config: CompareConfig, name: str, directory: CompareDirectory, comma
     ``command``: what repeats and resumes it. A run that diverges counts as such and stops nothing else. Raises
     UserError for a directory that may not be used, or a cell that cannot be run.
     """
+    need_jit("compare")
     directory.refuse_another(config)
     found = variants(config)
     if config.compare.gradient_flow:

@@ -2,7 +2,21 @@
 
 import sys
 
-from experiments.floors.cli import main
+
+def _run() -> int:
+    from experiments.needed_packages import FOR_CONFIGS, need
+
+    need(*FOR_CONFIGS, what="python -m experiments.floors")
+
+    from experiments.floors.cli import main
+
+    return main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from experiments import process
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    process.exit_with(_run)

@@ -14,12 +14,11 @@ Exit codes: 0 every constant is the measured value, rounded; 1 one is not; 2 a m
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from rich.table import Table
 
-from experiments import tasks, terminal
+from experiments import process, tasks, terminal
 from experiments.errors import UserError
 from experiments.floors import digits, digits_mnist, pronunciation, sentiment, video
 from experiments.floors.measured import Measured
@@ -36,23 +35,22 @@ FLOORS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table."""
+    """Print the table; exit codes beyond those above: see `process`."""
     parser = argparse.ArgumentParser(
         prog="python -m experiments.floors", description="Measure the floors that tasks hold as constants again."
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(FLOORS)}; default: all of them")
     names = parser.parse_args(arguments).names or list(FLOORS)
-    try:
-        for name in names:
-            if name not in FLOORS:
-                raise UserError(f"NAME: expected one of {', '.join(FLOORS)}, got {name!r}")
-            tasks.check_data(FLOORS[name].CONFIG)
-            packages.check_scikit_learn(name)
-        found = [measured for name in names for measured in FLOORS[name].measure()]
-    except UserError as error:
-        for message in error.messages:
-            print(message, file=sys.stderr)
-        return error.exit_code
+    return process.guarded(lambda: _measure(names))
+
+
+def _measure(names: Sequence[str]) -> int:
+    for name in names:
+        if name not in FLOORS:
+            raise UserError(f"NAME: expected one of {', '.join(FLOORS)}, got {name!r}")
+        tasks.check_data(FLOORS[name].CONFIG)
+        packages.check_scikit_learn(name)
+    found = [measured for name in names for measured in FLOORS[name].measure()]
     console = terminal.console()
     console.print(table(found))
     for name in names:

@@ -12,6 +12,8 @@ import numpy as np
 
 from gru_jax._cells.precision import carry_dtype
 
+_NAN_CHECKS = "jax_debug_nans"
+
 
 def check_positive(name: str, value: Any, *, remedy: str = "pass a positive integer") -> int:
     """An int >= 1, or the error that says why not."""
@@ -61,7 +63,7 @@ def check_array(name: str, value: Any) -> jax.Array:
     if isinstance(value, jax.Array):
         return value
     # Told to debug NaN, jnp.asarray looks for it in what it is given, where it may be padding.
-    return jax.device_put(value) if jax.config.jax_debug_nans else jnp.asarray(value)
+    return jax.device_put(value) if getattr(jax.config, _NAN_CHECKS) else jnp.asarray(value)
 
 
 def check_float_array(name: str, value: Any) -> jax.Array:

@@ -137,3 +137,15 @@ def test_nobody_there(run_directory, capsys):
     """All contenders missing: an empty bench, that says so."""
     assert cli.main(["bench", "tiny.yaml", "--run-dir", "nobody", "contenders=[haiku]"]) == 0
     assert "haiku is left out: dm-haiku is not installed" in capsys.readouterr().out
+
+
+def test_pages_that_were_lost_are_written_by_the_same_command(run_directory, capsys):
+    """As after a full disk: what was measured stays, and is not measured again."""
+    before = (run_directory / "bench.json").read_bytes()
+    (run_directory / "plots" / "growth.png").unlink()
+    (run_directory / "table.md").unlink()
+    assert cli.main(["bench", "tiny.yaml", "--run-dir", "run"]) == 0
+    assert "already complete, writing table.md, growth.png again" in capsys.readouterr().out
+    assert (run_directory / "plots" / "growth.png").stat().st_size > 5000
+    assert (run_directory / "table.md").is_file()
+    assert (run_directory / "bench.json").read_bytes() == before

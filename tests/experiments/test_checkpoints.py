@@ -1,5 +1,7 @@
 import json
+import logging
 import os
+import sys
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments.checkpoints import CheckpointWriter, restore, restore_as_saved, saved_steps
-from experiments.errors import UserError
+from experiments.errors import FailedOnTheWay, UserError
 
 
 class State(NamedTuple):
@@ -153,3 +155,47 @@ def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(directory, monke
     message = refusal(directory, 6, state(0))
     assert message.endswith("cannot be read: Permission denied; mend that")
     assert "damaged" not in message
+
+
+FULL = (
+    'RESOURCE_EXHAUSTED: Error writing "state.step/c": Failed to write 316 bytes to file 25: No space left on device '
+    "[os_error_code='28'] [tensorstore_spec='...']\nand pages more"
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (ValueError(FULL), OSError, "No space left on device"),
+        (OSError(28, "No space left on device"), OSError, "No space left on device"),
+        (ValueError("something else\nand pages more"), FailedOnTheWay, "could not be saved: something else$"),
+    ],
+)
+def test_a_save_that_fails_is_one_line_and_leaves_nothing_half_written(
+    directory, monkeypatch, capfd, error, kind, message
+):
+    half = directory / "8.orbax-checkpoint-tmp"
+
+    class Response:
+        def result(self):
+            half.mkdir()
+            logging.getLogger("absl").error("pages of it")
+            raise error
+
+    level = logging.getLogger("absl").level
+    hook = sys.unraisablehook
+    try:
+        writer = CheckpointWriter(directory, keep=2)
+        monkeypatch.setattr(writer._checkpointer, "save_async", lambda *_, **__: Response())
+        with pytest.raises(kind, match=message) as caught, writer:
+            writer.save(8, state(8), seconds=4.0)
+    finally:
+        # After an error its threads are kept quiet to the end of the process.
+        for name in ("absl", "asyncio"):
+            logging.getLogger(name).setLevel(level)
+        sys.unraisablehook = hook
+    if kind is OSError:
+        assert (caught.value.errno, caught.value.filename) == (28, str(directory / "8"))
+    assert not half.exists()
+    assert saved_steps(directory) == [4, 6]
+    assert capfd.readouterr().err == ""

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from experiments import cli, metrics_log
@@ -134,6 +136,67 @@ def test_train_again_says_that_it_is_complete_and_touches_nothing(run_directory,
     assert "already complete" in out
     assert "accuracy" in out
     assert modification_times(run_directory) == before
+
+
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def no_font(*_, **__):
+    raise ValueError("no font\nand more of it")
+
+
+@pytest.mark.parametrize(("name", "fail"), [("fsync", full_disk), ("savefig", no_font)])
+def test_plots_that_failed_are_one_line_and_drawn_by_the_same_command(
+    run_directory, tmp_path, capsys, monkeypatch, name, fail
+):
+    copy = tmp_path / "run"
+    shutil.copytree(run_directory, copy)
+    (copy / "plots" / "optimisation.png").unlink()
+    curve = (copy / "plots" / "learning_curve.png").read_bytes()
+    command = ["train", "tiny.yaml", "--run-dir", str(copy)]
+    with monkeypatch.context() as patch:
+        patch.setattr(Figure if name == "savefig" else os, name, fail)
+        assert cli.main(command) == 1
+    told = capsys.readouterr()
+    (line,) = told.err.splitlines()
+    assert str(copy) in line
+    assert "give the same command again" in line
+    assert "accuracy" in told.out
+    assert [path.name for path in (copy / "plots").iterdir()] == ["learning_curve.png"]
+    assert (copy / "plots" / "learning_curve.png").read_bytes() == curve
+    assert cli.main(command) == 0
+    assert "already complete, drawing optimisation.png again" in capsys.readouterr().out
+    assert (copy / "plots" / "optimisation.png").stat().st_size > 5000
+    assert cli.main(command) == 0
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_a_run_whose_end_failed_is_ended_by_the_same_command(run_directory, tmp_path, capsys, monkeypatch):
+    copy = tmp_path / "run"
+    command = ["train", "tiny.yaml", "--run-dir", str(copy)]
+    with monkeypatch.context() as patch:
+        patch.setattr("experiments.evaluation.Evaluator.with_confusion", full_disk)
+        assert cli.main(command) == 1
+    assert not (copy / "summary.json").exists()
+    capsys.readouterr()
+    assert cli.main(command) == 0
+    assert "resuming after step 60" in capsys.readouterr().out
+    assert (copy / "metrics.jsonl").read_bytes() == (run_directory / "metrics.jsonl").read_bytes()
+    assert sorted(path.name for path in (copy / "plots").iterdir()) == ["learning_curve.png", "optimisation.png"]
+
+
+def test_report_writes_no_file_in_the_place_of_a_device_and_refuses_what_cannot_be(run_directory, tmp_path, capsys):
+    for option in ("--page", "--plot"):
+        assert cli.main(["report", "runs", option, "/dev/null"]) == 0
+        assert Path("/dev/null").is_char_device()
+        capsys.readouterr()
+        assert cli.main(["report", "runs", option, str(tmp_path / "nowhere" / "file")]) == 2
+        told = capsys.readouterr()
+        # Before a table was printed.
+        assert (told.out, len(told.err.splitlines())) == ("", 1)
+    assert cli.main(["export", str(run_directory), "--to", "safetensors", "--output", "/dev/null"]) == 2
+    assert "a device or a pipe" in capsys.readouterr().err
 
 
 def test_eval_prints_the_metrics_of_the_summary_and_writes_nothing(run_directory, capsys):

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from experiments import config as configs
 from experiments import metrics_log, training
+from experiments.ahead_of_time import compiled, need_jit
 from experiments.checkpoints import restore, saved_steps
 from experiments.errors import UserError
 from experiments.evaluation import evaluate_checkpoint
@@ -218,3 +219,22 @@ def test_a_run_started_on_other_data_is_refused(tmp_path):
     directory.environment.write_text('{"data": {"sha256": "0123456789abcdef"}}')
     with pytest.raises(UserError, match="was started on other data"):
         train(tmp_path)
+
+
+def test_strict_promotion_and_checked_nans_give_the_same_rows(whole, tmp_path):
+    with jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
+        outcome, _ = train(tmp_path / "run")
+    assert outcome.status == "complete"
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (whole[0] / "metrics.jsonl").read_bytes()
+
+
+def test_without_jit_nothing_is_compiled_ahead_of_time():
+    def double(x):
+        return 2 * x
+
+    assert float(compiled(double, jnp.float32(1))(jnp.float32(3))) == 6
+    need_jit("compare")
+    with jax.disable_jit():
+        assert compiled(double, jnp.float32(1)) is double
+        with pytest.raises(UserError, match=r"compare: .*JAX_DISABLE_JIT"):
+            need_jit("compare")
