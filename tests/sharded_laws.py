@@ -1,4 +1,4 @@
-"""Laws 3, 4 and 7 on a mesh of devices, run as a program of its own: the CPU has to be told early to look like several.
+"""Laws 2, 3, 4, 6 and 7 on a mesh of devices, as a program of its own: the CPU is told early to look like several.
 
 Prints one line for each law that does not hold, and "done".
 """
@@ -25,7 +25,9 @@ def expected(case, params, xs, weights):
     zero = jax.tree.map(np.asarray, case.cell.carry(params, batch_shape=(B,)))
     wide = (tuple(np.float64(p) for p in params), np.float64(xs))
     zero = tuple(zero) if isinstance(zero, tuple) else zero
-    values = case.run(*wide, zero, np.arange(T)[:, None] < LENGTHS, RESETS, zero)
+    valid = np.arange(T)[:, None] < LENGTHS
+    values = [case.run(*wide, zero, valid, RESETS, zero, reverse) for reverse in (False, True)]
+    values.append(case.run(*wide, zero))
     gradients = jax.jit(jax.grad(loss(case), argnums=(0, 1)))(params, xs, LENGTHS, RESETS, weights)
     return values, gradients
 
@@ -41,7 +43,12 @@ def loss(case):
 def run(case, params, *rest):
     """Values and gradients; no call makes a carry."""
     _, lengths, resets, _ = rest
-    values = case.scan(params, rest[0], seq_lengths=lengths, resets=resets)
+    masks = {"seq_lengths": lengths, "resets": resets}
+    values = [
+        case.scan(params, rest[0], **masks),
+        case.scan(params, rest[0], **masks, reverse=True, remat=2),
+        jax.vmap(lambda x: case.scan(params, x), 1, (0, 1))(rest[0]),
+    ]
     return values, jax.grad(loss(case), argnums=(0, 1))(params, *rest)
 
 
@@ -57,7 +64,7 @@ def on_explicit_axes(case, params, *rest):
 def under_shard_map(case, params, *rest):
     mesh = jax.make_mesh((2,), ("d",), axis_types=(AxisType.Auto,))
     carries = jax.tree.map(lambda _: PartitionSpec("d"), case.cell.carry(params))
-    specs = ((carries, SPECS[0]), (PartitionSpec(), SPECS[0]))
+    specs = ([(carries, SPECS[0])] * 3, (PartitionSpec(), SPECS[0]))
     mapped = jax.shard_map(lambda *a: run(case, *a), mesh=mesh, in_specs=(PartitionSpec(), *SPECS), out_specs=specs)
     return jax.jit(mapped)(params, *rest)
 

@@ -6,14 +6,10 @@ One step, with h the state that the step sees and g = x W_i + b_i:
     h' = k ∘ h + (1 - k) ∘ n          n = tanh(g_n + r ∘ q)     q = h W_hn + b_hn          reset_after=True
                                       n = tanh(g_n + q)         q = (r ∘ h) W_hn + b_hn    reset_after=False
 
-Its tangent, where u_r = dg_r + h dW_hr + db_hr and u_z likewise hold all that does not see dh:
+Its tangent, where u_r = dg_r + h dW_hr + db_hr and u_z likewise hold all that does not see dh, is that of
+`gru_derivative`, whose coefficients k and a follow from the states; with reset_after=True:
 
-    dh' = k ∘ dh + a_z ∘ (u_z + dh W_hz) + a_n ∘ dg_n + ...      a_z = ±(h - n) z (1 - z)      a_n = (1 - k)(1 - n²)
-
-    reset_after=True:   ... = a_r ∘ (u_r + dh W_hr) + a_q ∘ (h dW_hn + db_hn + dh W_hn)
-                        a_r = a_n q r (1 - r)      a_q = a_n r
-    reset_after=False:  ... = a_n ∘ ((r ∘ h) dW_hn + db_hn + (a_r ∘ (u_r + dh W_hr) + a_q ∘ dh) W_hn)
-                        a_r = h r (1 - r)          a_q = r
+    dh' = k ∘ dh + a_r ∘ (u_r + dh W_hr) + a_z ∘ (u_z + dh W_hz) + a_n ∘ dg_n + a_q ∘ (h dW_hn + db_hn + dh W_hn)
 
 So dh' = A dh + u with A and u known for all steps at once: the tangent of a whole sequence is one `lax.scan`, linear in
 dh, and everything else is parallel over time. This tangent is the only derivative there is: JAX transposes it to
@@ -29,7 +25,6 @@ in `jax.vmap(jax.grad(...))`, and what params are mapped for, JAX maps operation
 
 import contextlib
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -44,14 +39,14 @@ from gru_jax._cells.gru import (
     GRUGates,
     GRUOptions,
     GRUParams,
-    GRUPreActivations,
     activate,
     gates,
     project,
     step_of,
     update,
 )
-from gru_jax._cells.precision import carry_dtype, compute_params, matmul
+from gru_jax._cells.gru_derivative import Coefficients, coefficients_of, is_custom, recurrence, slopes_of
+from gru_jax._cells.precision import compute_params, matmul
 from gru_jax._chunks import run_in_chunks
 from gru_jax._folding import fold_vmap
 
@@ -78,16 +73,6 @@ class Steps(NamedTuple):
     valid: jax.Array | None
     restart: jax.Array | None
     restored: jax.Array | None
-
-
-class Coefficients(NamedTuple):
-    """Of the linear recurrence, `(..., H)` each."""
-
-    k: jax.Array
-    a_r: jax.Array
-    a_z: jax.Array
-    a_n: jax.Array
-    a_q: jax.Array
 
 
 def run(
@@ -145,7 +130,7 @@ def _chunking(options: GRUOptions, xs: jax.Array, start: jax.Array) -> Chunking:
     # One that divides, where there is one: what is left over would be compiled as a program of its own.
     size = next((s for s in range(min(size, steps), size // 2, -1) if steps % s == 0), size)
     keeps = xs.shape[-1] + features >= 512 or (a_step >= 4096 and total <= 2**20)
-    return Chunking(size, keeps and not _is_custom(options))
+    return Chunking(size, keeps and not is_custom(options))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -243,7 +228,7 @@ def _tangents_of_chunk(
         begins = restored[None] if steps.restored is None else steps.restored
         seen = jnp.where(steps.restart[..., None], begins, seen)
     coefficients, u = _linearise(how.options, w, dw, seen, steps, activations, dx)
-    recur = _recurrence(how.options, w.w_h)
+    recur = recurrence(how.options, w.w_h)
     # Wide before the loop: what a loop makes of known values, the transposed one gets from a loop of its own.
     restart = None if steps.restart is None else jnp.broadcast_to(steps.restart[..., None], hs.shape)
 
@@ -275,9 +260,9 @@ def _linearise(
         h = jnp.where(valid[..., None], h, 0)
     if activations is None:
         activations, before = activate(options, w, h, project(w, x))
-        a = _coefficients(options, h, activations, _slopes(options, activations, before))
+        a = coefficients_of(options, h, activations, slopes_of(options, activations, before))
     else:
-        a = _coefficients(options, h, activations, _slopes(options, activations, None))
+        a = coefficients_of(options, h, activations, slopes_of(options, activations, None))
     if valid is not None:
         a = Coefficients(jnp.where(valid[..., None], a.k, 1), *(jnp.where(valid[..., None], c, 0) for c in a[1:]))
 
@@ -294,62 +279,6 @@ def _linearise(
         # As well as the coefficients: 0 * NaN, of a cotangent that reaches padding, would be NaN.
         u = jnp.where(valid[..., None], u, 0)
     return a, u
-
-
-def _is_custom(options: GRUOptions) -> bool:
-    """Whether the value of an activation does not tell its derivative."""
-    return options.activation is not jnp.tanh or options.gate_activation is not jax.nn.sigmoid
-
-
-def _slopes(
-    options: GRUOptions, activations: GRUActivations, before: GRUPreActivations | None
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The derivatives of r, z and n by what their functions were given, which is needed for those of the user alone."""
-    r, z, n, _ = activations
-    if not _is_custom(options):
-        return r * (1 - r), z * (1 - z), 1 - n * n
-    assert before is not None
-
-    def slope(function: Callable[[jax.Array], jax.Array], p: jax.Array) -> jax.Array:
-        return jax.jvp(function, (p,), (jnp.ones_like(p),))[1]
-
-    gate = options.gate_activation
-    return slope(gate, before.r), slope(gate, before.z), slope(options.activation, before.n)
-
-
-def _coefficients(
-    options: GRUOptions, h: jax.Array, activations: GRUActivations, slopes: tuple[jax.Array, jax.Array, jax.Array]
-) -> Coefficients:
-    r, z, n, q = activations
-    d_r, d_z, d_n = slopes
-    k = z if options.update_gate == "keep" else 1 - z
-    a_z = (h - n if options.update_gate == "keep" else n - h) * d_z
-    a_n = (1 - k) * d_n
-    if options.reset_after:
-        return Coefficients(k, a_n * q * d_r, a_z, a_n, a_n * r)
-    return Coefficients(k, h * d_r, a_z, a_n, r)
-
-
-def _recurrence(options: GRUOptions, w_h: Any) -> Callable[[Coefficients, jax.Array], jax.Array]:
-    """`(coefficients, dh) -> A dh`."""
-    # Laid out for the transposed loop, which is the one that training runs.
-    transposed = [w.T for w in w_h]
-
-    def products(dh: jax.Array, w: jax.Array, number: int) -> list[jax.Array]:
-        both = (((1,), (1,)), ((), ()))
-        wide = lax.dot_general(jnp.astype(dh, w.dtype), w, both, preferred_element_type=carry_dtype(w.dtype))
-        return jnp.split(wide, number, axis=-1)
-
-    def reset_after(a: Coefficients, dh: jax.Array) -> jax.Array:
-        to_r, to_z, to_q = products(dh, transposed[0], 3)
-        return a.k * dh + a.a_r * to_r + a.a_z * to_z + a.a_q * to_q
-
-    def reset_before(a: Coefficients, dh: jax.Array) -> jax.Array:
-        to_r, to_z = products(dh, transposed[0], 2)
-        (to_n,) = products(a.a_r * to_r + a.a_q * dh, transposed[1], 1)
-        return a.k * dh + a.a_z * to_z + a.a_n * to_n
-
-    return reset_after if options.reset_after else reset_before
 
 
 def _sum(*terms: jax.Array | None) -> jax.Array | None:
