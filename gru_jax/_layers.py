@@ -109,8 +109,7 @@ def scan_layers(
       xs: inputs `(T, *B, I)`, or what else the cell reads; a cell that reads several arrays makes one layer only.
       carry: initial states, nested like params; None: zeros.
       dropout_rate: in [0, 1): the share of the values between layers that is zeroed, the others scaled up by
-        1 / (1 - rate); never on the input of the first layer or on the output of the last, so that with one layer
-        a UserWarning says that it does nothing.
+        1 / (1 - rate); never on the input of the first layer or on the output of the last.
       dropout_key: a random key, needed when the rate is not 0.
       reset_carry: what a reset restores, nested like params; None: zeros.
       **scan_options: what `gru_jax.scan` takes: seq_lengths, mask, resets, reverse (not with two directions), unroll,
@@ -138,7 +137,6 @@ def scan_layers(
             "reverse: expected False with two directions, got True; both are run already: flip xs, or drop reverse."
         )
     rate = check_dropout(dropout_rate)
-    warn_of_idle_dropout(rate, len(params))
     key = _check_dropout_key(rate, dropout_key)
     _, xs = check_inputs(cell, "xs", xs, params[0][0], axes=("T", "*B"))
     steps, *batch = leading_shape(cell, params[0][0], xs)

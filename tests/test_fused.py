@@ -324,7 +324,7 @@ def test_vmap_over_params_and_rows_of_each(x64):
     (params, xs, *_), *weights = problem(cell, (7, 4, 3, 5))
     ensemble = jax.tree.map(lambda leaf: jnp.stack([leaf, 0.5 * leaf, -leaf]), params)
     member = jax.vmap(lambda p, x: gru_jax.scan(cell, p, x)[1], in_axes=(None, 1), out_axes=1)
-    value = lambda run, ps: jnp.sum(jnp.sin(run(ps, xs)) * weights[0])  # noqa: E731
+    value = lambda run, ps: jnp.sum(jnp.sin(run(ps, xs)) * weights[0][None])  # noqa: E731
     mapped = jax.vmap(member, in_axes=(0, None))
     looped = lambda ps, x: jnp.stack(  # noqa: E731
         [gru_jax.scan(cell, jax.tree.map(lambda leaf: leaf[i], ps), x, backend="scan")[1] for i in range(3)]  # noqa: B023
