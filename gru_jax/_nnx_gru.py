@@ -172,7 +172,8 @@ class GRU(OwnsParams):
 
         Args:
           xs: inputs `(*B, T, I)`, or `(T, *B, I)` with `time_major`; or what else the cell reads, of that layout.
-          initial_carry: `carry[layer][direction]`, leaves `(*B, H)` or what broadcasts to it; None: zeros.
+          initial_carry: `carry[layer][direction]`, leaves `(*B, H)` or what broadcasts to it over the
+            batch; None: zeros.
           seq_lengths: int `(*B,)`, the number of valid steps of each row.
           mask: bool `(*B, T)`, False = padding; not together with `seq_lengths`. Time-major like xs.
           resets: bool `(*B, T)`, True = a new sequence starts at this step. Time-major like xs.

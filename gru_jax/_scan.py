@@ -75,8 +75,8 @@ def scan(
         accumulate in float32 (float64 for float64). Where `cell.input_shape` says so, more feature axes than one
         (`conv_gru`), or a NamedTuple of arrays that share `(T, *B)` (`gru_d`).
       carry: the initial state, leaves `(*B, H)` in float32 (float64 for float64 params), or anything that broadcasts
-        to it, such as `(H,)`; None: `cell.carry`, zeros. On a mesh of explicit axes, and inside `jax.shard_map`, it is
-        sharded as the batch of xs is.
+        to it over the batch, such as `(H,)`; None: `cell.carry`, zeros. On a mesh of explicit axes, and inside
+        `jax.shard_map`, it is sharded as the batch of xs is.
       seq_lengths: int `(*B,)`: row b is `xs[:seq_lengths[b]]` and the rest is padding.
       mask: bool `(T, *B)`, False = padding, anywhere; not together with `seq_lengths`.
       resets: bool `(T, *B)`, True = a new sequence starts at step t: the carry is reset before step t.
@@ -165,6 +165,7 @@ def _run(
     carry = place(carry, sharded, varying)
     reset_carry = place(reset_carry, (None, *sharded) if by_step else sharded, varying)
     xs, mask, resets = place((xs, mask, resets), (None, *sharded), frozenset())
+    seq_lengths = place(seq_lengths, sharded, frozenset())
     if len(batch) > 1 and any(sharded):
         # Merged into one axis of the batch, one that is sharded would have to be gathered.
         mapped = (None, 1, 0, 0, 1, 1, int(by_step))

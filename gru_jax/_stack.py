@@ -253,7 +253,9 @@ def _check_restored(cell: Cell, params: Any, states: Any, batch: Sequence[int], 
             for leaf, one in zip(leaves, of_a_row, strict=True):
                 shape, plain = (*batch, steps, *one.shape), (*batch, *one.shape)
                 found = check_array(name, leaf).shape
-                if len(found) == len(shape) and any(a not in (1, b) for a, b in zip(found, shape, strict=True)):
+                if len(found) == len(shape) and (
+                    any(a not in (1, b) for a, b in zip(found, shape, strict=True)) or found[-1] != shape[-1]
+                ):
                     raise ValueError(
                         f"{name}: expected shape {shape}, (*B, T, H) with one for each step, or {plain}, "
                         f"got {found}; for time-major arrays pass time_major=True."

@@ -55,7 +55,7 @@ def step_layers(
     Args:
       cell: the cell of every layer.
       params: `params[layer][0]`, one direction a layer, as `init_layers` makes it.
-      carry: `carry[layer][0]`, leaves `(*B, H)` or anything that broadcasts to it; at the start `carry_layers`.
+      carry: `carry[layer][0]`, leaves `(*B, H)` or what broadcasts to it over the batch; at the start `carry_layers`.
       x: one input, `(*B, I)` or what else the cell reads.
       reset: bool `(*B,)`, True = a new sequence starts with this x: the state is replaced before the step.
       reset_carry: what a reset restores, nested like the carry; None: zeros.

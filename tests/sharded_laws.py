@@ -74,12 +74,17 @@ def other_shapes():
     case = KINDS[0]
     params, x = case.params(dtype=np.float32), case.xs((4, 2, 4), dtype=np.float32)
     alone = case.scan(params, x)
+    lengths = np.array([[4, 1], [0, 3]], np.int32)
+    padded = case.scan(params, x[:, :, :2], seq_lengths=lengths)
     even = case.params(dtype=np.float32, features=4)
     with jax.set_mesh(jax.make_mesh((2,), ("d",), axis_types=(AxisType.Explicit,))):
         for spec in ((None, "d"), (None, None, "d"), ("d",), (None, None, None, "d")):
             found = case.scan(params, jax.device_put(x, PartitionSpec(*spec)))
             if relative_error(found, alone) > 1e-5:
                 print("sharded as", spec)
+        found = case.scan(params, jax.device_put(x[:, :, :2], PartitionSpec(None, "d")), seq_lengths=lengths)
+        if relative_error(found, padded) > 1e-5:
+            print("lengths beside two axes of the batch")
         weights = jax.tree.map(lambda p: jax.device_put(p, PartitionSpec(*(None,) * (p.ndim - 1), "d")), even)
         found = case.scan(weights, jax.device_put(x[:, 0], PartitionSpec(None, "d")))
         if relative_error(found, case.scan(even, x[:, 0])) > 1e-5:

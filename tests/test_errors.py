@@ -82,9 +82,9 @@ MISTAKES = {
         ["carry:", "(3, 4)", "(3, 5)", "cell.carry(params, batch_shape=(3,))"],
     ),
     "carry without batch": (
-        lambda: scan(carry=np.zeros(H, np.float32)),
+        lambda: scan(carry=np.zeros(B, np.float32)),
         ValueError,
-        ["carry:", "(3, 4)", "(4,)", "batch_shape"],
+        ["carry:", "(3, 4)", "(3,)", "batch_shape"],
     ),
     "carry dtype": (
         lambda: scan(carry=jnp.zeros((B, H), jnp.bfloat16)),

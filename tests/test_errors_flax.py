@@ -37,7 +37,7 @@ MODULE_MISTAKES = {
         lambda run: run(np.zeros((B, 9), np.float32)),
         ["xs:", "(3, 9)", "read as time, 3 steps", "batch axis"],
     ),
-    "complex": (lambda run: run(MODULE_XS.astype(np.complex64)), ["xs:", "complex64", "x.real, x.imag"]),
+    "complex": (lambda run: run(MODULE_XS.astype(np.complex64)), ["xs:", "complex64", "a.real, a.imag"]),
     "reset_carry": (
         lambda run: run(MODULE_XS, resets=np.ones((B, T), bool), reset_carry=((np.zeros((T, B, H), np.float32),),)),
         ["reset_carry[0][0]:", "(3, 5, 4), (*B, T, H)", "(5, 3, 4)", "time_major=True"],

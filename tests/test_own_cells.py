@@ -90,6 +90,9 @@ def test_other_mistakes():
         gru_jax.scan(CELL.replace(carry=zeros(PARAMS)), PARAMS, XS)
     with pytest.raises(TypeError, match=r"input_shape: expected a tuple of sizes .* got 2"):
         gru_jax.scan(CELL.replace(input_shape=lambda params: 2), PARAMS, XS)
+    for project, found in ((lambda params, x: None, "none"), (lambda params, x: x.sum((0, 1)), "shapes")):
+        with pytest.raises(ValueError, match=rf"project: expected arrays with the leading axes of x.*got {found}"):
+            gru_jax.scan(CELL.replace(project=project), PARAMS, XS)
 
 
 @pytest.mark.parametrize("name", ["gru", "lstm", "rnn", "min_gru", "gru_d"])

@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -172,6 +173,30 @@ MISTAKES = [
     (lambda c, p, s, x: gru_jax.carry_layers(c, p[0][0]), TypeError, r"params: expected params\[layer\]"),
     (lambda c, p, s, x: gru_jax.carry_layers(c, p, 4), TypeError, "batch_shape: expected a tuple"),
     (lambda c, p, s, x: c(p[0][0], s[0][0], x, reset=[True] * 4), TypeError, "reset: expected an array"),
+    (
+        lambda c, p, s, x: c({"w_i": p[0][0].w_i, "w_h": p[0][0].w_h}, s[0][0], x),
+        TypeError,
+        r"write GRUParams\(\*\*params, b_i=None, b_h=None\)",
+    ),
+    (
+        lambda c, p, s, x: c(p[0][0]._replace(w_h=nn.Partitioned(p[0][0].w_h, (None, "d"))), s[0][0], x),
+        TypeError,
+        r"params.w_h: expected an array, got it in a Partitioned; .* flax.linen.meta.unbox",
+    ),
+    *(
+        (
+            lambda c, p, s, x, value=value: c(p[0][0], value, x),
+            ValueError,
+            r"carry: expected shape \(4, 3\) or one that broadcasts to it over the batch, got",
+        )
+        # Rows without features, which would be spread over all of them, and other misfits.
+        for value in (np.ones((4, 1), np.float32), np.ones(1, np.float32), np.ones((1, 1), np.float32), np.ones(4, "f"))
+    ),
+    (
+        lambda c, p, s, x: gru_jax.scan(c, p[0][0], x[None], reset_carry=np.ones((1, 4, 1), np.float32)),
+        ValueError,
+        r"reset_carry: expected shape \(4, 3\), or \(1, 4, 3\) with one for each step",
+    ),
     (
         lambda c, p, s, x: gru_jax.scan(c, p[0][0], x[None], reset_carry=np.ones((2, 4, 3), np.float32)),
         ValueError,

@@ -45,8 +45,19 @@ def run(
 
     rows = jax.tree.leaves(xs)[0].shape[1:2]
     projected = cell.project(compute_params(params, dtype), xs)
+    _check_projected(cell, projected, jax.tree.leaves(xs)[0].shape[0])
     steps = (projected, valid, restart, reset_carry if by_step else None)
     return lax.scan(step, carry, steps, reverse=reverse, unroll=unroll)
+
+
+def _check_projected(cell: Cell, projected: Any, steps: Any) -> None:
+    leaves = jax.tree.leaves(projected)
+    if not leaves or any(jnp.shape(leaf)[:1] != (steps,) for leaf in leaves):
+        found = ", ".join(str(jnp.shape(leaf)) for leaf in leaves) or "none"
+        raise ValueError(
+            f"project: expected arrays with the leading axes of x, here {steps} steps, from the cell {cell.name!r}, "
+            f"got {found if not leaves else f'shapes {found}'}; keep all axes of x before its features."
+        )
 
 
 def _widen(leaf: jax.Array) -> jax.Array:

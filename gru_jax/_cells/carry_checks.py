@@ -11,7 +11,7 @@ from gru_jax._cells.checks import check_array, check_inputs, leading_shape, outl
 
 
 def check_carry(cell: Any, name: str, carry: Any, params: Any, batch: Sequence[int], *, steps: Any = None) -> Any:
-    """Check a carry, leaves `(*B, H)` or what broadcasts to it, against the cell's zero carry.
+    """Check a carry, leaves `(*B, H)` or what broadcasts to it over the batch, against the cell's zero carry.
 
     With `steps` a leaf may have one axis more in front, of that many steps or of size 1. Returns the carry as JAX
     arrays.
@@ -33,10 +33,11 @@ def check_carry(cell: Any, name: str, carry: Any, params: Any, batch: Sequence[i
             )
         by_step = steps is not None and leaf.ndim == len(want.shape) + 1
         shape = (steps, *want.shape) if by_step else want.shape
-        if leaf.shape != shape and not _broadcasts(leaf.shape, shape):
+        if leaf.shape != shape and not _broadcasts(leaf.shape, shape, features=len(want.shape) > len(batch)):
             more = "" if steps is None else f", or {(steps, *want.shape)} with one for each step,"
             raise ValueError(
-                f"{name}{path}: expected shape {want.shape}{more} or one that broadcasts to it, got {leaf.shape}; "
+                f"{name}{path}: expected shape {want.shape}{more} or one that broadcasts to it over the batch, "
+                f"got {leaf.shape}; "
                 f"cell.carry(params, batch_shape={tuple(batch)}) has that shape."
             )
         leaves.append(leaf)
@@ -92,5 +93,8 @@ def _zero_carry_of(cell: Any, batch: tuple[int, ...], structure: Any, leaves: tu
     return jax.eval_shape(lambda p: cell.carry(p, batch_shape=batch), params)
 
 
-def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...], *, features: bool) -> bool:
+    # Rows of one number are more often a mistake than a state whose features are all the same.
+    if features and shape and shape[-1] != to[-1]:
+        return False
     return len(shape) <= len(to) and all(a in (1, b) for a, b in zip(shape[::-1], to[::-1], strict=False))

@@ -92,7 +92,8 @@ class Cell:
 
         Args:
           params: what `init` returned.
-          carry: the state, leaves `(*B, H)` or anything that broadcasts to it, float32 (float64 for float64 params).
+          carry: the state, leaves `(*B, H)` or what broadcasts to it over the batch, float32 (float64 for float64
+            params).
           x: one input, `(*B, I)` or what else the cell reads, any float dtype; float64 only with float64 params.
           reset: bool `(*B,)`, True = a new sequence starts with this x: the state is replaced before the step.
           reset_carry: what a reset restores, like the carry; None: the zero carry.

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gru_jax._cells.boxes import is_box
 from gru_jax._cells.precision import carry_dtype
 
 _NAN_CHECKS = "jax_debug_nans"
@@ -54,6 +55,11 @@ def check_dtype(name: str, dtype: Any) -> jnp.dtype:
 def check_array(name: str, value: Any) -> jax.Array:
     """A JAX or NumPy array as a JAX array."""
     if not isinstance(value, jax.Array | np.ndarray | np.generic):
+        if is_box(value):
+            raise TypeError(
+                f"{name}: expected an array, got it in a {type(value).__name__}; "
+                "take all arrays of a tree out of their boxes with flax.linen.meta.unbox(...) first."
+            )
         raise TypeError(
             f"{name}: expected an array, got {type(value).__name__}; convert it with jnp.asarray(...) first."
         )
@@ -89,10 +95,12 @@ def check_params(
     **sizes: int,
 ) -> None:
     """Check a cell's params against shapes written in letters, of which some may be None; see `check_letters`."""
-    if isinstance(params, Mapping) and set(params) == set(params_type._fields):
+    needed = set(params_type._fields)
+    if isinstance(params, Mapping) and needed - set(optional) <= set(params) <= needed:
+        absent = "".join(f", {field}=None" for field in params_type._fields if field not in params)
         raise TypeError(
             f"params: expected {params_type.__name__} for the cell {kind!r}, got {type(params).__name__} with its "
-            f"fields; write {params_type.__name__}(**params)."
+            f"fields; write {params_type.__name__}(**params{absent})."
         )
     if not isinstance(params, params_type):
         raise TypeError(
