@@ -110,7 +110,8 @@ def test_an_override_before_the_config(tmp_path):
         (
             "optimizer: {learning_rate: 1,5e-3}",
             "2:28",
-            "1,5e-3 is two entries of the mapping; the decimal sign is a point: 1.5e-3, and a list is written [1, 5e-3]",
+            "1,5e-3 is two entries of the mapping; the decimal sign is a point: 1.5e-3, and a list is written "
+            "[1, 5e-3]",
         ),
         (
             "model: {features: 8,16}",

@@ -187,7 +187,7 @@ def test_a_run_that_went_on_can_be_gone_on_with(longer, tmp_path):
         ({"optimizer": {"learning_rate": 0.05}}, r"optimizer\.clip_norm: 0\.5 in .*, null now"),
         ({"seed": 3}, r"seed: 0 in .*, 3 now; .*model\.start="),
         ({"task__delay": 2}, r"task\.delay: 1 in .*, 2 now"),
-        ({"model__start": "other"}, r"^model\.start: expected none beside --continue, .*, got other; leave one of the "),
+        ({"model__start": "other"}, r"^model\.start: expected none beside --continue, .*, got other; leave one of"),
         ({"training": VALUES["training"] | {"steps": 20, "keep_best": False}}, r"training\.keep_best: true in"),
     ],
 )
