@@ -59,17 +59,15 @@ def load(file: Path | None, overrides: Sequence[str], origin: Path | None) -> tu
     if origin is None:
         assert file is not None
         return configs.load(file, overrides), file.stem
-    run = RunDirectory(origin)
-    with named_by(_OPTION):
-        run.read_config()
-        summary = run.read_summary() or {}
+    run, name = RunDirectory(origin), ""
     if file is not None and "=" in str(file) and not file.exists():
         file, overrides = None, [str(file), *overrides]
-    config = configs.load(run.config if file is None else file, overrides)
+    if file is None:
+        name = _name_of(run)
+    config = configs.load(file or run.config, overrides)
     values = config.model_dump(mode="json")
     values["training"]["continue_from"] = str(origin)
-    name = summary.get("config") or run.path.resolve().parent.name
-    return configs.check(values), name if file is None else file.stem
+    return configs.check(values), name or (file or run.config).stem
 
 
 def refuse_itself(config: Config, directory: RunDirectory) -> None:
@@ -96,6 +94,11 @@ def check(config: Config, directory: RunDirectory) -> Origin | None:
         known = metrics_log.known_rows(run.metrics, there.training, step, before)
     if config.training.steps <= step:
         raise UserError(f"training.steps: expected more than the {step} of {run}, got {config.training.steps}")
+    if config.model.start not in (None, there.model.start):
+        raise UserError(
+            f"model.start: expected none beside {_OPTION}, which keeps the weights of {run}, got {config.model.start}; "
+            "leave one of the two out"
+        )
     old, new = (configs.flatten(one.model_dump(mode="json")) for one in (there, config))
     refused, notes = [], []
     for key in sorted(old.keys() | new.keys()):
@@ -126,6 +129,17 @@ def adopt(origin: Origin, directory: RunDirectory) -> None:
     values = {"run": str(origin.directory), "step": origin.step, "rows": origin.before.rows}
     whole_files.write_json(directory.continued, values)
     whole_files.write_whole(directory.metrics, origin.rows)
+
+
+def _name_of(run: RunDirectory) -> str:
+    """What the config of ``run`` is called; UserError if this version cannot read it, or it is gone."""
+    try:
+        run.read_config()
+        return (run.read_summary() or {}).get("config") or run.path.resolve().parent.name
+    except UserError as error:
+        # A run that has begun needs the old one no more, but the command has no config without it.
+        gone = "; a run DIR that went on from it: train DIR/config.yaml --run-dir DIR" if not run.path.exists() else ""
+        raise UserError([f"{_OPTION}: {line}{gone}" for line in error.messages]) from None
 
 
 def _before(run: RunDirectory) -> metrics_log.Before:

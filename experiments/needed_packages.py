@@ -61,11 +61,19 @@ def explanation(error: ImportError) -> str | None:
 
     What is not in the table is needed by one that is.
     """
-    root = (error.name or "").partition(".")[0]
+    root = (error.name or _raised_by(error)).partition(".")[0]
     if root in ("", "experiments", "gru_jax"):
         return None
     package, extra = _EXTRAS.get(root, (root, "experiments"))
     return f"this command needs the package {package}, which {_problem(root, error)}: {_install(extra)}"
+
+
+def _raised_by(error: ImportError) -> str:
+    """The module that raised it: JAX names none where jaxlib is missing."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return str(place.tb_frame.f_globals.get("__name__", "")) if place else ""
 
 
 def _problem(root: str, error: Exception) -> str:

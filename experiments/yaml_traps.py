@@ -99,7 +99,9 @@ def _comma(before: yaml.Node, key: yaml.ScalarNode, text: str) -> Trap:
     if " " in written:
         return _trap(before, f"{written} is two entries of the mapping; a list is written [{written}]")
     meant = written.replace(",", ".")
-    return _trap(before, f"{written} is two entries of the mapping; the decimal sign is a point: {meant}")
+    # Only the schema knows which of the two was meant.
+    as_list = "" if written.startswith("0") else f", and a list is written [{written.replace(',', ', ')}]"
+    return _trap(before, f"{written} is two entries of the mapping; the decimal sign is a point: {meant}{as_list}")
 
 
 def _trap(node: yaml.Node, problem: str) -> Trap:

@@ -83,6 +83,10 @@ def test_a_value_of_the_wrong_kind(tmp_path, override, end):
             ["training.steps=010"],
             "training.steps=010: YAML reads 010 as 8, in base 8; write the number without leading 0",
         ),
+        (
+            ["model.features=???"],
+            'model.features=???: "???" stands for a value that must be given; give it, or leave model.features out',
+        ),
         (["seed=1:30"], "seed=1:30: YAML reads 1:30 as 90, in base 60; write that, or quotes around a text"),
     ],
 )
@@ -106,7 +110,13 @@ def test_an_override_before_the_config(tmp_path):
         (
             "optimizer: {learning_rate: 1,5e-3}",
             "2:28",
-            "1,5e-3 is two entries of the mapping; the decimal sign is a point: 1.5e-3",
+            "1,5e-3 is two entries of the mapping; the decimal sign is a point: 1.5e-3, and a list is written "
+            "[1, 5e-3]",
+        ),
+        (
+            "model: {features: 8,16}",
+            "2:19",
+            "8,16 is two entries of the mapping; the decimal sign is a point: 8.16, and a list is written [8, 16]",
         ),
         ("model: {features: 8, 16}", "2:19", "8, 16 is two entries of the mapping; a list is written [8, 16]"),
         ("seed: 010", "2:7", "YAML reads 010 as 8, in base 8; write the number without leading 0"),

@@ -187,6 +187,7 @@ def test_a_run_that_went_on_can_be_gone_on_with(longer, tmp_path):
         ({"optimizer": {"learning_rate": 0.05}}, r"optimizer\.clip_norm: 0\.5 in .*, null now"),
         ({"seed": 3}, r"seed: 0 in .*, 3 now; .*model\.start="),
         ({"task__delay": 2}, r"task\.delay: 1 in .*, 2 now"),
+        ({"model__start": "other"}, r"^model\.start: expected none beside --continue, .*, got other; leave one of"),
         ({"training": VALUES["training"] | {"steps": 20, "keep_best": False}}, r"training\.keep_best: true in"),
     ],
 )
@@ -251,6 +252,17 @@ def test_the_command(short, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == "training.steps: expected more than the 14 of old, got 14\n"
     assert cli.main(["train", "tiny.yaml", "training.steps=16", "--continue", "old", "--run-dir", "old"]) == 2
     assert "old is the run itself" in capsys.readouterr().err
+    # What has begun needs the old run no more.
+    shutil.rmtree("old")
+    (made / "summary.json").unlink()
+    command = ["train", "tiny.yaml", "training.steps=16", "--continue", "old"]
+    assert cli.main([*command, "--run-dir", str(made)]) == 0
+    assert "resuming after step 16" in capsys.readouterr().out
+    assert cli.main([*command, "--run-dir", "new"]) == 2
+    assert capsys.readouterr().err == "--continue: old: no such run directory\n"
+    assert cli.main(["train", "--continue", "old", "training.steps=16"]) == 2
+    assert capsys.readouterr().err.endswith("; a run DIR that went on from it: train DIR/config.yaml --run-dir DIR\n")
+    assert not (tmp_path / "new").exists()
 
 
 def test_configs_without_these_keys_have_the_hash_that_they_had():

@@ -63,6 +63,16 @@ def test_each_failure_is_a_line_and_a_code(error, code, line, capsys):
     assert line in told
 
 
+def test_an_import_error_of_another_package_without_a_name_is_a_line(capsys):
+    # As JAX's own, where jaxlib is missing.
+    foreign = {"__name__": "jax._src.lib"}
+    exec("def load(): raise ModuleNotFoundError('jax requires jaxlib')", foreign)
+    assert process.guarded(foreign["load"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("this command needs the package jax, which cannot be imported (jax requires jaxlib): pip ")
+    assert err.count("\n") == 1
+
+
 def test_a_mistake_in_this_repository_keeps_its_traceback():
     for error in (ImportError("cannot import name", name="experiments.cli"), ZeroDivisionError()):
         with pytest.raises(type(error)):
