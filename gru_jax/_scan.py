@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gru_jax._backends.backend import Backend
-from gru_jax._cells.carry_checks import broadcast_carry, check_carry
+from gru_jax._cells.carry_checks import broadcast_carry, carry_shapes, check_carry
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_flag, check_inputs, check_positive, leading_shape
 from gru_jax._cells.placement import batch_sharding, gathered, place, varying_axes
@@ -110,6 +110,7 @@ def scan(
     params, xs = check_inputs(cell, "xs", xs, params, axes=("T", "*B"))
     lead = leading_shape(cell, params, xs)
     steps, batch = lead[0], lead[1:]
+    carry_shapes(cell, batch, params)
     if carry is not None:
         carry = check_carry(cell, "carry", carry, params, batch)
     if reset_carry is not None:

@@ -22,7 +22,9 @@ def carry_layers(cell: Cell, params: Sequence[Sequence[Any]], batch_shape: tuple
       batch_shape: *B.
 
     Returns:
-      `carry[layer][direction]`, zeros, leaves `(*B, H)`, float32 (float64 for float64 params).
+      `carry[layer][direction]`, zeros, leaves `(*B, H)`, float32 (float64 for float64 params). A loop that carries it
+      on a mesh of explicit axes, or inside `jax.shard_map`, needs it sharded as its inputs are, which params do not
+      tell: place it with `jax.device_put`, `jax.sharding.reshard` or `jax.lax.pcast`. `scan_layers` does so by itself.
 
     Raises:
       TypeError, ValueError: naming the argument that does not fit.

@@ -145,6 +145,12 @@ def test_equal_functions_make_equal_cells():
         ({"use_bias": False, "chrono_span": 9}, ValueError, r"chrono_span: expected none with use_bias=False"),
         ({"activation": "relu"}, TypeError, r"activation: expected a hashable function .*'relu'.*jax.nn.relu"),
         ({"activation": jax.nn.softmax}, TypeError, r"activation: .*each number alone"),
+        (
+            {"activation": lambda p: p / (1 + jnp.abs(p).max())},
+            ValueError,
+            r"activation: .*does reduce_max over several",
+        ),
+        ({"activation": lambda p: p - p.mean()}, ValueError, r"activation: .*does reduce_sum over several"),
         ({"gate_activation": jnp.sum}, ValueError, r"gate_activation: expected a function that keeps shape and dtype"),
         ({"activation": lambda p: p > 0}, ValueError, r"activation: expected a function that keeps shape and dtype"),
     ],

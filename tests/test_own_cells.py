@@ -88,6 +88,10 @@ def test_a_step_that_returns_something_else_is_told_so(name, alone):
 def test_other_mistakes():
     with pytest.raises(TypeError, match=r"cell: expected carry of the cell .* to be a function"):
         gru_jax.scan(CELL.replace(carry=zeros(PARAMS)), PARAMS, XS)
+    with pytest.raises(TypeError, match=r"cell: expected carry of .* to take batch_shape"):
+        gru_jax.scan(CELL.replace(carry=lambda params: zeros(params)), PARAMS, XS)
+    with pytest.raises(ValueError, match=r"cell: expected carry of .* to make leaves \(2, \.\.\.\), got \(3,\)"):
+        gru_jax.scan(CELL.replace(carry=lambda params, batch_shape=(): zeros(params)), PARAMS, XS)
     with pytest.raises(TypeError, match=r"input_shape: expected a tuple of sizes .* got 2"):
         gru_jax.scan(CELL.replace(input_shape=lambda params: 2), PARAMS, XS)
     for project, found in ((lambda params, x: None, "none"), (lambda params, x: x.sum((0, 1)), "shapes")):

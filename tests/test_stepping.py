@@ -168,6 +168,16 @@ MISTAKES = [
     (lambda c, p, s, x: gru_jax.step_layers(c, p, s, x, reset=np.ones(4)), TypeError, "reset: expected bool"),
     (lambda c, p, s, x: gru_jax.step_layers(c, p, s, x, reset=DONE[:2]), ValueError, r"reset: expected shape \(4,"),
     (lambda c, p, s, x: gru_jax.step_layers(c, p, s, x[:2]), ValueError, r"carry\[0\]\[0\]: expected shape \(2, 3"),
+    (
+        lambda c, p, s, x: gru_jax.step_layers(c, p, s, np.stack([x] * 4)),
+        ValueError,
+        r"carry: .*one step of a batch of 2",
+    ),
+    (
+        lambda c, p, s, x: c(p[0][0], s[0][0], np.stack([x] * 4)),
+        ValueError,
+        r"carry: expected shape \(4, 4, 3\), or \(3,",
+    ),
     (lambda c, p, s, x: gru_jax.step_layers(c, p[1:], s[1:], x), ValueError, r"x: expected shape \(\*B, 3\)"),
     (lambda c, p, s, x: gru_jax.step_layers(c, (p[0], p[0]), s[:2], x), ValueError, r"params\[1\]\[0\]: expected"),
     (lambda c, p, s, x: gru_jax.carry_layers(c, p[0][0]), TypeError, r"params: expected params\[layer\]"),

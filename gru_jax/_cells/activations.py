@@ -2,13 +2,20 @@
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 Activation = Callable[[jax.Array], jax.Array]
+
+# Operations whose results hang on more than one number. The derivative of a run takes for granted that there are none.
+_MIXES = {
+    *("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "reduce_window", "argmax", "argmin", "sort", "top_k"),
+    *("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp", "dot_general", "conv_general_dilated", "fft"),
+    *("transpose", "rev", "gather", "scatter"),
+}
 
 # Where JAX shows them. Where they are defined is its own business, and changes.
 _PUBLIC = ("jax.nn", "jax.numpy", "jax.lax")
@@ -24,21 +31,41 @@ def check_activation(name: str, function: Any) -> None:
     remedy = "pass a function of each number alone, such as jax.nn.relu"
     if not callable(function) or type(function).__hash__ is None:
         raise TypeError(f"{name}: expected a hashable function of an array, got {function!r}; {remedy}.")
-    # Without axes as well, which a sum or a softmax over one does not survive.
+    called = getattr(function, "__name__", repr(function))
+    # Without axes as well, which a softmax over one does not survive.
     for shape in ((2, 3), ()):
         given = jax.ShapeDtypeStruct(shape, jnp.float32)
         try:
             found = jax.eval_shape(function, given)
         except Exception as error:
             raise TypeError(
-                f"{name}: expected a function of each number alone, got {function!r}, which fails on float32 of shape "
+                f"{name}: expected a function of each number alone, got {called}, which fails on float32 of shape "
                 f"{shape} ({_line(error)}); {remedy}."
             ) from error
         if not hasattr(found, "shape") or (found.shape, found.dtype) != (given.shape, given.dtype):
             raise ValueError(
-                f"{name}: expected a function that keeps shape and dtype, got {function!r}, which makes {found} of "
+                f"{name}: expected a function that keeps shape and dtype, got {called}, which makes {found} of "
                 f"{given}; {remedy}."
             )
+    mixing = sorted(
+        _MIXES.intersection(_operations(jax.make_jaxpr(function)(jax.ShapeDtypeStruct((2, 3), jnp.float32)).jaxpr))
+    )
+    if mixing:
+        raise ValueError(
+            f"{name}: expected a function of each number alone, got {called}, which does {', '.join(mixing)} over "
+            f"several; {remedy}."
+        )
+
+
+def _operations(jaxpr: Any) -> Iterator[str]:
+    """The names of all operations of a program, those inside of others included."""
+    for equation in jaxpr.eqns:
+        yield equation.primitive.name
+        for value in equation.params.values():
+            for inner in value if isinstance(value, tuple | list) else (value,):
+                inner = getattr(inner, "jaxpr", inner)
+                if hasattr(inner, "eqns"):
+                    yield from _operations(inner)
 
 
 def public_name(function: Any) -> str | None:

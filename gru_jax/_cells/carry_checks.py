@@ -72,11 +72,23 @@ def check_call(cell: Any, params: Any, carry: Any, x: Any, reset: Any, reset_car
     params, x = check_inputs(cell, "x", x, params, axes=("*B",))
     batch = leading_shape(cell, params, x)
     carry = check_carry(cell, "carry", carry, params, batch)
+    _check_one_step(carry, carry_shapes(cell, batch, params), len(batch), x)
     if reset is not None:
         reset = check_reset("reset", reset, batch)
     if reset_carry is not None:
         reset_carry = check_carry(cell, "reset_carry", reset_carry, params, batch)
     return params, carry, x, reset, reset_carry
+
+
+def _check_one_step(carry: Any, wanted: Any, axes: int, x: Any) -> None:
+    """A carry with some of the axes of the batch: x has then most likely one too many, of time."""
+    for leaf, want in zip(jax.tree.leaves(carry), jax.tree.leaves(wanted), strict=True):
+        if len(want.shape) - axes < leaf.ndim < len(want.shape):
+            raise ValueError(
+                f"carry: expected shape {want.shape}, or {want.shape[axes:]} for all rows, got {leaf.shape}; x of "
+                f"shape {jax.tree.leaves(x)[0].shape} is one step of a batch of {axes} axes: for a sequence run "
+                "gru_jax.scan, for such a batch broadcast the carry."
+            )
 
 
 def carry_shapes(cell: Any, batch: Sequence[int], params: Any) -> Any:
@@ -90,7 +102,22 @@ def carry_shapes(cell: Any, batch: Sequence[int], params: Any) -> Any:
 @functools.lru_cache(maxsize=256)
 def _zero_carry_of(cell: Any, batch: tuple[int, ...], structure: Any, leaves: tuple[Any, ...]) -> Any:
     params = structure.unflatten(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in leaves)
-    return jax.eval_shape(lambda p: cell.carry(p, batch_shape=batch), params)
+    remedy = "it is called as carry(params, batch_shape=(...)) and returns leaves (*batch_shape, ...)"
+    try:
+        shapes = jax.eval_shape(lambda p: cell.carry(p, batch_shape=batch), params)
+    except TypeError as error:
+        if "batch_shape" not in str(error):
+            raise
+        raise TypeError(
+            f"cell: expected carry of the cell {cell.name!r} to take batch_shape, got {cell.carry!r}; {remedy}."
+        ) from error
+    for leaf in jax.tree.leaves(shapes):
+        if leaf.shape[: len(batch)] != batch:
+            raise ValueError(
+                f"cell: expected carry of the cell {cell.name!r} to make leaves ({', '.join(map(str, batch))}, ...), "
+                f"got {leaf.shape}; {remedy}."
+            )
+    return shapes
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...], *, features: bool) -> bool:
