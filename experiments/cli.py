@@ -5,6 +5,7 @@ was found to be good, and what is imported after the work is tried before it.
 """
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -152,6 +153,8 @@ def _report(options: argparse.Namespace, command: str) -> int:
     for path, option in ((options.plot, "--plot"), (options.page, "--page")):
         if path:
             check_target(path, option)
+    if options.plot and options.page and os.path.realpath(options.plot) == os.path.realpath(options.page):
+        raise UserError(f"--plot and --page: expected two files, got {options.page} for both; name another")
     if options.plot:
         needed_packages.need(*needed_packages.FOR_PLOTS, what="--plot")
     runs, left_out = report.read_all(options.runs)

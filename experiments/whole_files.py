@@ -49,6 +49,10 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     write_whole(path, text.encode("utf-8", "backslashreplace"))
 
 
+# What a run cannot be read without.
+_OF_RUNS = ("config.yaml", "command.txt", "environment.json", "metrics.jsonl", "summary.json")
+
+
 def check_target(path: Path, option: str, *, devices: bool = True) -> None:
     """Raise UserError, before the work, if `write_whole` could not write ``path``, which the user gave as ``option``.
 
@@ -66,7 +70,10 @@ def check_target(path: Path, option: str, *, devices: bool = True) -> None:
         if not devices or stat.S_ISBLK(found.st_mode) or stat.S_ISSOCK(found.st_mode):
             raise UserError(f"{option}: expected the name of a file, got {path}, a device or a pipe; name a file")
         return
-    folder = Path(os.path.realpath(path)).parent
+    real = Path(os.path.realpath(path))
+    folder = real.parent
+    if found is not None and real.name in _OF_RUNS and (folder / "config.yaml").exists():
+        raise UserError(f"{option}: {path}: a file that the run beside it is made of; choose another name")
     if not folder.is_dir():
         raise UserError(f"{option}: {folder if path.is_symlink() else path.parent}: no such directory; make it first")
     if (found is not None and not os.access(path, os.W_OK)) or not os.access(folder, os.W_OK | os.X_OK):

@@ -161,3 +161,16 @@ def test_naming_leaves_broken_pipes_to_who_knows_them():
     with pytest.raises(BrokenPipeError) as caught, whole_files.naming("standard output"):
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
     assert caught.value.filename is None
+
+
+def test_a_file_that_a_run_is_made_of_is_no_target(tmp_path):
+    """Nor by a link; a file of that name elsewhere is one like any other."""
+    for name in ("config.yaml", "metrics.jsonl"):
+        (tmp_path / name).write_text("of the run")
+    (tmp_path / "page.md").symlink_to(tmp_path / "metrics.jsonl")
+    for name in ("config.yaml", "metrics.jsonl", "page.md"):
+        with pytest.raises(UserError, match="a file that the run beside it is made of"):
+            check_target(tmp_path / name, "--page")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "metrics.jsonl").write_text("")
+    check_target(tmp_path / "elsewhere" / "metrics.jsonl", "--page")
