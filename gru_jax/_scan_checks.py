@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 
 from gru_jax._cells.cell import Cell
-from gru_jax._cells.checks import check_array
+from gru_jax._cells.checks import check_array, check_bools
 
 
 def check_cell(cell: Any) -> None:
@@ -74,15 +74,7 @@ def check_step_mask(
     """Bool of `shape`, which messages call `like`; `place` is where its time axis belongs."""
     if value is None:
         return None
-    array = check_array(name, value)
-    if array.dtype != jnp.bool_:
-        raise TypeError(f"{name}: expected bool, got {array.dtype}; cast with .astype(bool).")
-    if array.shape != shape:
-        raise ValueError(
-            f"{name}: expected shape {shape}, {like}, got {array.shape}; "
-            f"put the time axis {place}, or broadcast it over the batch."
-        )
-    return array
+    return check_bools(name, value, shape, like, f"put the time axis {place}, or broadcast it over the batch")
 
 
 def with_precision(precision: Any) -> AbstractContextManager[Any]:

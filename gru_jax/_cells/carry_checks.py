@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gru_jax._cells.checks import check_array, check_inputs, leading_shape, outline
+from gru_jax._cells.checks import check_array, check_bools, check_inputs, leading_shape, outline
 
 
 def check_carry(cell: Any, name: str, carry: Any, params: Any, batch: Sequence[int], *, steps: Any = None) -> Any:
@@ -56,15 +56,8 @@ def broadcast_carry(carry: Any, like: Any, steps: Any = None) -> Any:
 
 def check_reset(name: str, reset: Any, batch: tuple[int, ...]) -> jax.Array:
     """Bool `(*B,)`."""
-    reset = check_array(name, reset)
-    if reset.dtype != jnp.bool_:
-        raise TypeError(f"{name}: expected bool, got {reset.dtype}; cast with .astype(bool).")
-    if reset.shape != batch:
-        raise ValueError(
-            f"{name}: expected shape {batch}, one for each row of the batch, got {reset.shape}; "
-            f"broadcast it with jnp.broadcast_to({name}, {batch})."
-        )
-    return reset
+    remedy = f"broadcast it with jnp.broadcast_to({name}, {batch})"
+    return check_bools(name, reset, batch, "one for each row of the batch", remedy)
 
 
 def check_call(cell: Any, params: Any, carry: Any, x: Any, reset: Any, reset_carry: Any) -> tuple[Any, ...]:

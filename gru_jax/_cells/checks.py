@@ -85,6 +85,16 @@ def check_float_array(name: str, value: Any) -> jax.Array:
     return array
 
 
+def check_bools(name: str, value: Any, shape: tuple[int, ...], like: str, remedy: str) -> jax.Array:
+    """A bool array of `shape`, which messages call `like`."""
+    array = check_array(name, value)
+    if array.dtype != jnp.bool_:
+        raise TypeError(f"{name}: expected bool, got {array.dtype}; cast with .astype(bool).")
+    if array.shape != shape:
+        raise ValueError(f"{name}: expected shape {shape}, {like}, got {array.shape}; {remedy}.")
+    return array
+
+
 def check_params(
     kind: str,
     params_type: Any,
