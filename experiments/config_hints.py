@@ -25,6 +25,9 @@ _WORDS = {
 
 def hint(value: Any, field: FieldInfo) -> str:
     """``; why: what to write`` for the first reading of ``value`` that the field takes, or ""."""
+    if _fits(value, field):
+        # What is wrong is how it goes with other fields, which no reading mends.
+        return ""
     for why, meant in _readings(value):
         # What is no number was no reading; null is one of its own.
         if (meant is not None or why == _NOTHING) and _fits(meant, field):

@@ -107,7 +107,9 @@ def _read(word: str) -> Override:
         return _mistake(f"{word}: no value behind the sign =; for none, write {key}=null")
     if value.strip() == "???":
         # Merged, it would leave the value of the file as it is.
-        return _mistake(f'{word}: "???" stands for a value that must be given; give it, or leave {key} out')
+        return _mistake(
+            f'{key}: has the value "???", which stands for one that must be given; give it, or leave {key} out'
+        )
     if more := re.search(r"[,;\s]\s*([A-Za-z_][\w.]*=\S.*)", value):
         meant = f"{key}={value[: more.start()].strip()} {more[1]}"
         return _mistake(f"{word}: two overrides in one word; write {meant}")

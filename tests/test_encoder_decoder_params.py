@@ -120,7 +120,7 @@ def test_options_that_are_documented_are_taken():
     def run(key):
         encoded = gru_jax.encode(GRU, PARAMS, XS, dropout_rate=0.5, dropout_key=key, **options)
         lengths = gru_jax.decode(GRU, PARAMS, encoded, TARGET, seq_lengths=jnp.array([L, 2]), **options)
-        mask = jnp.arange(L)[:, None] < jnp.array([L, 2])
+        mask = np.arange(L)[:, None] < np.array([L, 2])
         return lengths, gru_jax.decode(GRU, PARAMS, encoded, TARGET, mask=mask, **options)
 
     for one, other in zip(*map(jax.tree.leaves, run(KEY)), strict=True):

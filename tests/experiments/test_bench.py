@@ -100,7 +100,7 @@ def test_table_and_plots_are_made_anew_without_measuring(run_directory, capsys):
 
 def test_a_bench_is_no_training_run_to_the_report(run_directory, capsys):
     assert cli.main(["report", "."]) == 2
-    assert "only benches there" in capsys.readouterr().err
+    assert "only benches" in capsys.readouterr().err
 
 
 def test_what_was_measured_before_an_interruption_is_kept(run_directory, monkeypatch, capsys):

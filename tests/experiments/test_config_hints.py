@@ -85,7 +85,8 @@ def test_a_value_of_the_wrong_kind(tmp_path, override, end):
         ),
         (
             ["model.features=???"],
-            'model.features=???: "???" stands for a value that must be given; give it, or leave model.features out',
+            'model.features: has the value "???", which stands for one that must be given; give it, or leave '
+            "model.features out",
         ),
         (["seed=1:30"], "seed=1:30: YAML reads 1:30 as 90, in base 60; write that, or quotes around a text"),
     ],
@@ -139,7 +140,8 @@ def test_what_yaml_reads_otherwise_is_refused_with_its_place(tmp_path, text, pla
 
 def test_nesting_without_end_is_one_line(tmp_path):
     (line,) = mistakes(tmp_path, "model: " + "[" * 3000 + "]" * 3000)
-    assert "nested too deeply" in line
+    # By the parser that yields first, ours or the one of C.
+    assert "nested too deeply" in line or "nesting depth" in line
 
 
 def test_an_empty_value_and_a_date_are_told(tmp_path):

@@ -248,7 +248,7 @@ def test_a_gru_d_reads_them_in_the_model(tasks):
     length = int(batch.seq_lengths[row])
     alone = gru_jax.GRUDInputs(*(jnp.asarray(leaf[row, :length]) for leaf in batch.inputs))
     _, ys = gru_jax.scan(gru_jax.gru_d(), cell_params, alone)
-    expected = ys @ params["output_layer"]["kernel"] + params["output_layer"]["bias"]
+    expected = ys @ params["output_layer"]["kernel"] + params["output_layer"]["bias"][None]
     np.testing.assert_allclose(outputs[row, :length], expected, atol=1e-6)
     padded = np.arange(batch.weights.shape[1])[None, :, None] >= batch.seq_lengths[:, None, None]
     spoilt = type(batch.inputs)(*(np.where(padded, np.float32(np.nan), leaf) for leaf in batch.inputs))

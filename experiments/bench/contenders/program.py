@@ -113,7 +113,7 @@ class JaxProgram:
 
 def valid_steps(xs: jax.Array, lengths: jax.Array | None) -> jax.Array | None:
     """(T, B), False in the padding; None without lengths. For those whose users hold the state by hand."""
-    return None if lengths is None else jnp.arange(xs.shape[0])[:, None] < lengths
+    return None if lengths is None else jnp.arange(xs.shape[0])[:, None] < lengths[None]
 
 
 def scan_by_hand(
