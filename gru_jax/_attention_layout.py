@@ -14,7 +14,6 @@ from gru_jax._encoder_decoder import Encoded, decode, encode
 from gru_jax._encoder_decoder_params import EncoderDecoderParams
 from gru_jax._param_names import as_dict, check_names, from_dict, layers_as_dict, stored_width
 from gru_jax._scan_checks import check_lengths, check_step_mask
-from gru_jax._stack import plain_array
 
 
 class _Plan(NamedTuple):
@@ -56,7 +55,7 @@ def tell_target(
 ) -> tuple[jax.Array, jax.Array]:
     """`encode` a source `(*B, S, I)` and `decode` a target `(*B, L, I')`: logits `(*B, L, V)`, weights `(*B, L, S)`."""
     source, seq_lengths = _checked_source(source, seq_lengths, mask)
-    target = plain_array("target", target)
+    target = check_array("target", target)
     plan = _plan(cell, dtype, backend, dropped.rate)
     return _tell(plan, params, source, target, seq_lengths, mask, dropped.encoder, dropped.decoder)
 
@@ -67,7 +66,7 @@ def _plan(cell: Cell, dtype: Any, backend: str, rate: float = 0.0) -> _Plan:
 
 def _checked_source(source: Any, seq_lengths: Any, mask: Any) -> tuple[Any, Any]:
     """What is not seen while a call is traced: what is no array, and lengths by their values."""
-    source = plain_array("source", source)
+    source = check_array("source", source)
     if mask is not None:
         check_array("mask", mask)
     if source.ndim > 1:

@@ -16,9 +16,9 @@ from gru_jax._attention import (
 )
 from gru_jax._attention_pooling import checked_pooling, init_attention_pooling
 from gru_jax._attention_weights import BATCH_MAJOR
+from gru_jax._cells.checks import check_array
 from gru_jax._linen_params import declare, params_key
 from gru_jax._param_names import as_dict
-from gru_jax._stack import plain_array
 
 
 class AdditiveAttention(nn.Module):
@@ -127,7 +127,7 @@ def _check_features(features: int, bias: jax.Array) -> None:
 
 def width_of(name: str, array: Any, axes: int = 1) -> int:
     """The last axis of an array."""
-    shape = plain_array(name, array).shape
+    shape = check_array(name, array).shape
     if len(shape) < axes:
         letters = "(*B, T, features)" if axes == 2 else "(*B, features)"
         raise ValueError(f"{name}: expected shape {letters}, got {shape}; add the missing axes.")

@@ -41,13 +41,6 @@ class _Plan(NamedTuple):
     options: tuple[tuple[str, Any], ...]
 
 
-def plain_array(name: str, value: Any) -> Any:
-    """An array as it came, since to convert one is an operation, at whose NaN jax_debug_nans would look."""
-    if isinstance(value, jax.Array) or (isinstance(value, np.ndarray) and value.dtype.kind in "biufc"):
-        return value
-    return check_array(name, value)
-
-
 def cast_inputs(name: str, xs: Any, dtype: Any) -> jax.Array:
     """Inputs in the dtype that a module was told to compute in; as they are, when it was told none."""
     xs = check_array(name, xs)
@@ -71,7 +64,7 @@ def cast_leaves(cell: Cell, name: str, xs: Any, shapes: Any, dtype: Any) -> Any:
 def width_of(cell: Cell, name: str, xs: Any, features: int) -> int:
     """`in_features` for these inputs."""
     _, first, _ = input_leaves(cell, name, xs, input_shape(cell, features))[0]
-    return (plain_array(name, first).shape or (1,))[-1]
+    return (check_array(name, first).shape or (1,))[-1]
 
 
 def run_stack(
@@ -100,7 +93,7 @@ def run_stack(
     check_flag("time_major", time_major)
     shapes = cell.input_shape(params[0][0])
     (name, first, own), *others = input_leaves(cell, "xs", xs, shapes)
-    arrays = [plain_array(path, leaf) for path, leaf, _ in ((name, first, own), *others)]
+    arrays = [check_array(path, leaf) for path, leaf, _ in ((name, first, own), *others)]
     xs = type(shapes)(*arrays) if hasattr(shapes, "_fields") else arrays[0]
     lead = arrays[0].shape[: max(0, arrays[0].ndim - len(own))]
     plan = _Plan(

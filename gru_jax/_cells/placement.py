@@ -51,5 +51,5 @@ def gathered(params: Any) -> Any:
 
 
 def _varying(aval: Any) -> frozenset[str]:
-    # `vma` in JAX before 0.10.
+    # No public name of JAX tells this of a type.
     return frozenset(aval.manual_axis_type.varying)
