@@ -60,10 +60,11 @@ def fit(rows: Rows, tokens: int) -> list[dict[int, tuple[int, int]]]:
     rows = Rows(*(field[rows.counts <= 2 * rows.lengths] for field in rows))
     seen = _first_counts(rows, tokens)
     inside = _inside(rows)
-    for _ in range(ROUNDS):
-        pairs = align(rows, _costs(seen))[inside]
+    pairs = align(rows, _costs(seen))[inside]
+    for _ in range(ROUNDS - 1):
         seen = np.zeros_like(seen)
         np.add.at(seen, (rows.letters[inside], *pairs.T), 1)
+        pairs = align(rows, _costs(seen))[inside]
     tables = []
     for radius in range(CONTEXT + 1):
         found = np.column_stack([windows(rows, radius)[inside], pairs])
