@@ -8,7 +8,7 @@ that run elsewhere load when they are first used, so that importing this needs J
 import importlib
 from typing import Any
 
-from gru_jax._attention import (
+from gru_jax._attention.attention import (
     AdditiveAttentionParams,
     AttentionMemory,
     DotProductAttentionParams,
@@ -17,8 +17,7 @@ from gru_jax._attention import (
     init_additive_attention,
     init_dot_product_attention,
 )
-from gru_jax._attention_pooling import AttentionPoolingParams, attention_pooling, init_attention_pooling
-from gru_jax._beam_search import beam_search
+from gru_jax._attention.pooling import AttentionPoolingParams, attention_pooling, init_attention_pooling
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.conv_gru import ConvGRUParams, conv_gru
 from gru_jax._cells.gru import GRUOptions, GRUParams, gru
@@ -27,15 +26,15 @@ from gru_jax._cells.lstm import LSTMCarry, LSTMParams, lstm
 from gru_jax._cells.min_gru import MinGRUOptions, MinGRUParams, min_gru
 from gru_jax._cells.rnn import RNNParams, rnn
 from gru_jax._cells.time_gaps import time_gaps
-from gru_jax._choice import backend_for
-from gru_jax._encoder_decoder import Encoded, decode, decode_step, encode
-from gru_jax._encoder_decoder_params import BridgeParams, EncoderDecoderParams, init_encoder_decoder
-from gru_jax._layers import init_layers, scan_layers
-from gru_jax._scan import scan
-from gru_jax._search import Hypotheses, greedy_search
-from gru_jax._step_layers import carry_layers, step_layers
-
-__version__ = "0.1.0"
+from gru_jax._cells.version import __version__ as __version__
+from gru_jax._decoding.beam_search import beam_search
+from gru_jax._decoding.encoder_decoder import Encoded, decode, decode_step, encode
+from gru_jax._decoding.params import BridgeParams, EncoderDecoderParams, init_encoder_decoder
+from gru_jax._decoding.search import Hypotheses, greedy_search
+from gru_jax._layers.layers import init_layers, scan_layers
+from gru_jax._layers.steps import carry_layers, step_layers
+from gru_jax._scan.choice import backend_for
+from gru_jax._scan.scan import scan
 
 __all__ = [
     "AdditiveAttentionParams",

@@ -33,6 +33,8 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
 from gru_jax._backends.backend import Backend
+from gru_jax._backends.chunks import run_in_chunks
+from gru_jax._backends.folding import fold_vmap
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.gru import (
     GRUActivations,
@@ -47,8 +49,6 @@ from gru_jax._cells.gru import (
 )
 from gru_jax._cells.gru_derivative import Coefficients, coefficients_of, is_custom, recurrence, slopes_of
 from gru_jax._cells.precision import compute_params, matmul
-from gru_jax._chunks import run_in_chunks
-from gru_jax._folding import fold_vmap
 
 # Of the setting that `jax.default_matmul_precision` makes.
 PRECISION = "jax_default_matmul_precision"

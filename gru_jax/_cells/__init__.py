@@ -1,1 +1,4 @@
-"""Floor 0: the record of a cell, the equations, their initialisers and what they check of their input."""
+"""The record of a cell, the equations, their initialisers, and what they check of their input.
+
+May import no other room.
+"""

@@ -4,6 +4,8 @@
 `Graph` and `add_layers`. `stablehlo` and `stablehlo_step` are for JAX alone, on any of its platforms, and for whatever
 reads StableHLO. Both keep what `gru_jax.scan_layers` promises of ragged rows. ONNX needs the package onnx, files of
 StableHLO need flatbuffers: `pip install "gru_jax[interop]"`.
+
+May import `_backends`, `_cells`, `_layers`, `_scan` and `interop`.
 """
 
 from gru_jax.export._onnx_graph import Graph

@@ -8,8 +8,8 @@ import numpy as np
 
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.precision import carry_dtype
-from gru_jax._layers import check_nesting
-from gru_jax._scan_checks import check_cell
+from gru_jax._layers.layers import check_nesting
+from gru_jax._scan.checks import check_cell
 from gru_jax.interop._cell_records import KINDS
 from gru_jax.interop._nesting import refuse_dicts
 from gru_jax.interop._stack_keys import kind_of

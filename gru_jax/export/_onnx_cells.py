@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from gru_jax._cells.cell import Cell
-from gru_jax._scan_checks import check_cell
+from gru_jax._scan.checks import check_cell
 from gru_jax.interop._cell_records import options_of
 from gru_jax.interop._onnx import to_onnx
 from gru_jax.interop._onnx_activations import write_activations

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from gru_jax._cells.version import __version__
 from gru_jax.interop._packages import need
 
 # The oldest that has all we write and what heads around it need: Shape(start, end) is of 15, LayerNormalization of 17.
@@ -121,8 +122,6 @@ class Graph:
         Raises:
           ValueError: for a graph that ONNX's checker refuses, with what it says, or one of more than 2 GiB.
         """
-        import gru_jax
-
         onnx = self._onnx
         held = sum(len(tensor.raw_data) for tensor in self._initializers)
         if held > _MOST_BYTES - 2**20:
@@ -132,7 +131,7 @@ class Graph:
             opset_imports=[onnx.helper.make_opsetid("", OPSET)],
             ir_version=IR_VERSION,
             producer_name="gru_jax",
-            producer_version=gru_jax.__version__,
+            producer_version=__version__,
         )
         onnx.helper.set_model_props(model, dict(metadata or {}))
         try:

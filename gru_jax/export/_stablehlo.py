@@ -12,8 +12,8 @@ from gru_jax._backends.fused import fused
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_dtype, check_flag
 from gru_jax._cells.precision import carry_dtype
-from gru_jax._layers import scan_layers
-from gru_jax._scan_checks import check_precision, with_precision
+from gru_jax._layers.layers import scan_layers
+from gru_jax._scan.checks import check_precision, with_precision
 from gru_jax.export._known_params import Stack, check_stack, inputs_of, params_dtype
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")

@@ -6,6 +6,8 @@ A conversion that cannot be exact raises and says why. Nothing here imports anot
 
 Each `from_X` copies. A bias that is not there is None, and stays so on the way back. Two biases that a format adds up
 become one, which is the same function of the input up to the rounding of that sum; a bias of 0 changes no digit.
+
+May import `_cells`, `_layers` and `_scan`.
 """
 
 from gru_jax.interop._cell_records import describe

@@ -17,7 +17,7 @@ from gru_jax._cells.gru_d import GRUDOptions, gru_d
 from gru_jax._cells.lstm import lstm
 from gru_jax._cells.min_gru import MinGRUOptions, min_gru
 from gru_jax._cells.rnn import rnn
-from gru_jax._scan_checks import check_cell
+from gru_jax._scan.checks import check_cell
 from gru_jax.interop._activations import from_text, to_text
 
 

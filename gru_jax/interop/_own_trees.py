@@ -8,7 +8,7 @@ import jax
 
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.gru import GRUOptions, gru
-from gru_jax._layers import DIRECTIONS
+from gru_jax._layers.layers import DIRECTIONS
 from gru_jax.interop._arrays import as_numpy, hold
 from gru_jax.interop._cell_records import KINDS
 from gru_jax.interop._module_facts import check_dtype

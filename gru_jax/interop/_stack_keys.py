@@ -9,7 +9,7 @@ import numpy as np
 
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import outline
-from gru_jax._layers import DIRECTIONS, check_nesting
+from gru_jax._layers.layers import DIRECTIONS, check_nesting
 from gru_jax.interop._arrays import as_numpy, hold, one_dtype
 from gru_jax.interop._cell_records import blocks
 from gru_jax.interop._nesting import as_stack

@@ -8,7 +8,7 @@ import numpy as np
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_flag, check_params
 from gru_jax._cells.gru import SHAPES, GRUOptions, GRUParams, gru
-from gru_jax._layers import check_nesting
+from gru_jax._layers.layers import check_nesting
 from gru_jax.interop._activations import shown
 from gru_jax.interop._arrays import as_numpy, one_dtype
 from gru_jax.interop._formats import Format, Layout

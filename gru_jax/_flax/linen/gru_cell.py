@@ -10,10 +10,18 @@ from gru_jax._cells.boxes import kept_boxes
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_positive, first_shape
 from gru_jax._cells.gru import gru
-from gru_jax._linen_params import boxed, declare
-from gru_jax._param_names import as_dict, check_made, check_shapes, from_dict, input_shape, made_params, stored_width
-from gru_jax._scan_checks import check_cell
-from gru_jax._stack import cast_leaves, width_of
+from gru_jax._flax.linen.params import boxed, declare
+from gru_jax._flax.param_names import (
+    as_dict,
+    check_made,
+    check_shapes,
+    from_dict,
+    input_shape,
+    made_params,
+    stored_width,
+)
+from gru_jax._flax.stack import cast_leaves, width_of
+from gru_jax._scan.checks import check_cell
 
 
 class GRUCell(nn.RNNCellBase):

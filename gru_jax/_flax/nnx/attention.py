@@ -6,17 +6,17 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from gru_jax._attention import (
+from gru_jax._attention.attention import (
     AdditiveAttentionParams,
     DotProductAttentionParams,
     checked_attention,
     init_additive_attention,
     init_dot_product_attention,
 )
-from gru_jax._attention_pooling import checked_pooling, init_attention_pooling
-from gru_jax._attention_weights import BATCH_MAJOR
-from gru_jax._nnx_params import OwnsParams
-from gru_jax._nnx_rngs import stream
+from gru_jax._attention.pooling import checked_pooling, init_attention_pooling
+from gru_jax._attention.weights import BATCH_MAJOR
+from gru_jax._flax.nnx.params import OwnsParams
+from gru_jax._flax.nnx.rngs import stream
 
 
 class AdditiveAttention(OwnsParams):

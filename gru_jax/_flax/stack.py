@@ -25,10 +25,10 @@ from gru_jax._cells.checks import (
     leading_shape,
 )
 from gru_jax._cells.precision import carry_dtype
-from gru_jax._layers import check_dropout, check_nesting, check_states, scan_layers
-from gru_jax._param_names import as_dict, input_shape, stored_width
-from gru_jax._scan_checks import check_cell, check_lengths, check_precision, check_step_mask
-from gru_jax._step_layers import step_layers
+from gru_jax._flax.param_names import as_dict, input_shape, stored_width
+from gru_jax._layers.layers import check_dropout, check_nesting, check_states, scan_layers
+from gru_jax._layers.steps import step_layers
+from gru_jax._scan.checks import check_cell, check_lengths, check_precision, check_step_mask
 
 
 class _Plan(NamedTuple):

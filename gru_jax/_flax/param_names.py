@@ -15,7 +15,7 @@ import numpy as np
 from gru_jax._cells.boxes import is_box, opened
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_array, check_flag, first_shape
-from gru_jax._layers import DIRECTIONS
+from gru_jax._layers.layers import DIRECTIONS
 
 Naming = Callable[[Any], dict[str, Any]]
 

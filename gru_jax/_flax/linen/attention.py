@@ -7,18 +7,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gru_jax._attention import (
+from gru_jax._attention.attention import (
     AdditiveAttentionParams,
     DotProductAttentionParams,
     checked_attention,
     init_additive_attention,
     init_dot_product_attention,
 )
-from gru_jax._attention_pooling import checked_pooling, init_attention_pooling
-from gru_jax._attention_weights import BATCH_MAJOR
+from gru_jax._attention.pooling import checked_pooling, init_attention_pooling
+from gru_jax._attention.weights import BATCH_MAJOR
 from gru_jax._cells.checks import check_array
-from gru_jax._linen_params import declare, params_key
-from gru_jax._param_names import as_dict
+from gru_jax._flax.linen.params import declare, params_key
+from gru_jax._flax.param_names import as_dict
 
 
 class AdditiveAttention(nn.Module):

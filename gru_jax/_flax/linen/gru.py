@@ -11,9 +11,8 @@ from gru_jax._cells.boxes import kept_boxes
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_batch_shape, check_flag
 from gru_jax._cells.gru import gru
-from gru_jax._layers import check_dropout, layer_widths, warn_of_idle_dropout
-from gru_jax._linen_params import boxed
-from gru_jax._param_names import (
+from gru_jax._flax.linen.params import boxed
+from gru_jax._flax.param_names import (
     as_dict,
     check_made,
     check_names,
@@ -23,8 +22,9 @@ from gru_jax._param_names import (
     made_params,
     stored_width,
 )
-from gru_jax._scan_checks import check_cell
-from gru_jax._stack import run_stack, step_stack, width_of
+from gru_jax._flax.stack import run_stack, step_stack, width_of
+from gru_jax._layers.layers import check_dropout, layer_widths, warn_of_idle_dropout
+from gru_jax._scan.checks import check_cell
 
 
 class GRU(nn.Module):

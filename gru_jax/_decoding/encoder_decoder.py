@@ -10,19 +10,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gru_jax._attention import AttentionMemory, DotProductAttentionParams, attend, remember
-from gru_jax._attention_weights import TIME_MAJOR, valid_keys
+from gru_jax._attention.attention import AttentionMemory, DotProductAttentionParams, attend, remember
+from gru_jax._attention.weights import TIME_MAJOR, valid_keys
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_float_array
 from gru_jax._cells.precision import add_bias, carry_dtype, compute_params, matmul
-from gru_jax._encoder_decoder_params import (
-    EncoderDecoderParams,
-    check_encoder_decoder_params,
-    check_written,
-    source_width,
-)
-from gru_jax._layers import check_dropout, check_states, scan_layers
-from gru_jax._scan_checks import with_precision
+from gru_jax._decoding.params import EncoderDecoderParams, check_encoder_decoder_params, check_written, source_width
+from gru_jax._layers.layers import check_dropout, check_states, scan_layers
+from gru_jax._scan.checks import with_precision
 
 
 class Encoded(NamedTuple):

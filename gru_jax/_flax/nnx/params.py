@@ -9,7 +9,7 @@ from flax.core.meta import AxisMetadata
 from flax.nnx.bridge.variables import to_nnx_var
 
 from gru_jax._cells.boxes import Boxes, unboxed
-from gru_jax._param_names import Naming, as_dict, from_dict, matched
+from gru_jax._flax.param_names import Naming, as_dict, from_dict, matched
 
 
 class OwnsParams(nnx.Module):

@@ -10,11 +10,11 @@ from gru_jax._cells.boxes import kept_boxes, unboxed
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import first_shape
 from gru_jax._cells.gru import gru
-from gru_jax._nnx_params import OwnsParams
-from gru_jax._nnx_rngs import stream
-from gru_jax._param_names import check_made
-from gru_jax._scan_checks import check_cell
-from gru_jax._stack import cast_leaves, stack_widths
+from gru_jax._flax.nnx.params import OwnsParams
+from gru_jax._flax.nnx.rngs import stream
+from gru_jax._flax.param_names import check_made
+from gru_jax._flax.stack import cast_leaves, stack_widths
+from gru_jax._scan.checks import check_cell
 
 
 class GRUCell(OwnsParams, nnx.RNNCellBase):

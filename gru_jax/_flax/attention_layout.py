@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gru_jax._attention_weights import BATCH_MAJOR, check_width
+from gru_jax._attention.weights import BATCH_MAJOR, check_width
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_array, check_dtype, check_float_array
-from gru_jax._encoder_decoder import Encoded, decode, encode
-from gru_jax._encoder_decoder_params import EncoderDecoderParams
-from gru_jax._param_names import as_dict, check_names, from_dict, layers_as_dict, stored_width
-from gru_jax._scan_checks import check_lengths, check_step_mask
+from gru_jax._decoding.encoder_decoder import Encoded, decode, encode
+from gru_jax._decoding.params import EncoderDecoderParams
+from gru_jax._flax.param_names import as_dict, check_names, from_dict, layers_as_dict, stored_width
+from gru_jax._scan.checks import check_lengths, check_step_mask
 
 
 class _Plan(NamedTuple):

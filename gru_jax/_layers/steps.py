@@ -9,8 +9,8 @@ import jax
 from gru_jax._cells.carry_checks import check_reset
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_inputs, leading_shape
-from gru_jax._layers import check_nesting, check_reads, check_stacks, check_states
-from gru_jax._scan_checks import check_cell, check_precision, with_precision
+from gru_jax._layers.layers import check_nesting, check_reads, check_stacks, check_states
+from gru_jax._scan.checks import check_cell, check_precision, with_precision
 
 
 def carry_layers(cell: Cell, params: Sequence[Sequence[Any]], batch_shape: tuple[int, ...] = ()) -> Any:

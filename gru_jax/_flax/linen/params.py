@@ -6,15 +6,15 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from gru_jax._attention import AdditiveAttentionParams, DotProductAttentionParams
-from gru_jax._attention_layout import to_names
+from gru_jax._attention.attention import AdditiveAttentionParams, DotProductAttentionParams
 from gru_jax._cells.boxes import Boxes, is_box, unboxed
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.gru import GRUParams, gru
-from gru_jax._encoder_decoder_params import BridgeParams, EncoderDecoderParams, check_encoder_decoder_params
-from gru_jax._layers import check_nesting
-from gru_jax._param_names import as_dict, check_names, from_dict, layers_as_dict, made_params
-from gru_jax._scan_checks import check_cell
+from gru_jax._decoding.params import BridgeParams, EncoderDecoderParams, check_encoder_decoder_params
+from gru_jax._flax.attention_layout import to_names
+from gru_jax._flax.param_names import as_dict, check_names, from_dict, layers_as_dict, made_params
+from gru_jax._layers.layers import check_nesting
+from gru_jax._scan.checks import check_cell
 
 
 def as_variables(params: Any) -> dict[str, Any]:

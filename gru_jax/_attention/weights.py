@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from gru_jax._cells.checks import check_float_array, check_letters
 from gru_jax._cells.precision import carry_dtype
-from gru_jax._scan_checks import check_lengths, check_step_mask
+from gru_jax._scan.checks import check_lengths, check_step_mask
 
 
 class Layout(NamedTuple):

@@ -8,17 +8,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gru_jax._attention_layout import Dropped, as_told, from_names, read_source, tell_target, to_names
 from gru_jax._cells.boxes import kept_boxes
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_flag
 from gru_jax._cells.gru import gru
-from gru_jax._encoder_decoder import Encoded, decode_step
-from gru_jax._encoder_decoder_params import EncoderDecoderParams, init_encoder_decoder
-from gru_jax._layers import check_dropout
-from gru_jax._linen_attention import width_of
-from gru_jax._linen_params import boxed, declare, params_key
-from gru_jax._param_names import from_dict
+from gru_jax._decoding.encoder_decoder import Encoded, decode_step
+from gru_jax._decoding.params import EncoderDecoderParams, init_encoder_decoder
+from gru_jax._flax.attention_layout import Dropped, as_told, from_names, read_source, tell_target, to_names
+from gru_jax._flax.linen.attention import width_of
+from gru_jax._flax.linen.params import boxed, declare, params_key
+from gru_jax._flax.param_names import from_dict
+from gru_jax._layers.layers import check_dropout
 
 
 class EncoderDecoder(nn.Module):

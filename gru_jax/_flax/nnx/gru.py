@@ -11,12 +11,12 @@ from gru_jax._cells.boxes import kept_boxes, unboxed
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_flag
 from gru_jax._cells.gru import gru
-from gru_jax._layers import check_dropout, init_layers, layer_widths, warn_of_idle_dropout
-from gru_jax._nnx_params import OwnsParams
-from gru_jax._nnx_rngs import check_rngs, dropout_keys, dropout_stream, stream
-from gru_jax._param_names import check_made, layers_as_dict
-from gru_jax._stack import run_stack, stack_widths, step_stack
-from gru_jax._step_layers import carry_layers
+from gru_jax._flax.nnx.params import OwnsParams
+from gru_jax._flax.nnx.rngs import check_rngs, dropout_keys, dropout_stream, stream
+from gru_jax._flax.param_names import check_made, layers_as_dict
+from gru_jax._flax.stack import run_stack, stack_widths, step_stack
+from gru_jax._layers.layers import check_dropout, init_layers, layer_widths, warn_of_idle_dropout
+from gru_jax._layers.steps import carry_layers
 
 
 class GRU(OwnsParams):

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gru_jax._attention import (
+from gru_jax._attention.attention import (
     ATTENTION_SHAPES,
     AttentionParams,
     init_additive_attention,
@@ -16,8 +16,8 @@ from gru_jax._cells.carry_checks import carry_shapes
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_dtype, check_key, check_letters, check_positive, outline
 from gru_jax._cells.initializers import lecun_normal
-from gru_jax._layers import check_nesting, init_layers, layer_widths
-from gru_jax._scan_checks import check_cell
+from gru_jax._layers.layers import check_nesting, init_layers, layer_widths
+from gru_jax._scan.checks import check_cell
 
 
 class BridgeParams(NamedTuple):

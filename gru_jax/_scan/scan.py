@@ -12,15 +12,15 @@ import jax.numpy as jnp
 from jax import lax
 
 from gru_jax._backends.backend import Backend
+from gru_jax._backends.chunks import run_in_chunks
 from gru_jax._cells.carry_checks import broadcast_carry, carry_shapes, check_carry
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_flag, check_inputs, check_positive, leading_shape
 from gru_jax._cells.placement import batch_sharding, gathered, place, varying_axes
 from gru_jax._cells.precision import input_dtype
-from gru_jax._choice import choose
-from gru_jax._chunks import run_in_chunks
-from gru_jax._masks import restart_steps, restored_steps, valid_steps
-from gru_jax._scan_checks import check_cell, check_lengths, check_precision, check_step_mask, with_precision
+from gru_jax._scan.checks import check_cell, check_lengths, check_precision, check_step_mask, with_precision
+from gru_jax._scan.choice import choose
+from gru_jax._scan.masks import restart_steps, restored_steps, valid_steps
 
 
 class Plan(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gru_jax._attention_weights import (
+from gru_jax._attention.weights import (
     TIME_MAJOR,
     Layout,
     check_attention_params,

@@ -9,7 +9,7 @@ from gru_jax._backends.backend import Backend
 from gru_jax._backends.fused import fused
 from gru_jax._backends.scan import scan
 from gru_jax._cells.cell import Cell
-from gru_jax._scan_checks import check_cell
+from gru_jax._scan.checks import check_cell
 
 BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (scan, fused)}
 

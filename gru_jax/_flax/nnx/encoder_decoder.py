@@ -7,16 +7,16 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from gru_jax._attention_layout import Dropped, as_told, read_source, tell_target, to_names
 from gru_jax._cells.boxes import kept_boxes
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_flag
 from gru_jax._cells.gru import gru
-from gru_jax._encoder_decoder import Encoded, decode_step
-from gru_jax._encoder_decoder_params import init_encoder_decoder
-from gru_jax._layers import check_dropout
-from gru_jax._nnx_params import OwnsParams
-from gru_jax._nnx_rngs import check_rngs, dropout_keys, dropout_stream, stream
+from gru_jax._decoding.encoder_decoder import Encoded, decode_step
+from gru_jax._decoding.params import init_encoder_decoder
+from gru_jax._flax.attention_layout import Dropped, as_told, read_source, tell_target, to_names
+from gru_jax._flax.nnx.params import OwnsParams
+from gru_jax._flax.nnx.rngs import check_rngs, dropout_keys, dropout_stream, stream
+from gru_jax._layers.layers import check_dropout
 
 
 class EncoderDecoder(OwnsParams):

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gru_jax._cells.checks import check_positive
-from gru_jax._search import (
+from gru_jax._decoding.search import (
     Hypotheses,
     Step,
     check_penalty,

@@ -22,8 +22,8 @@ from gru_jax._cells.checks import (
     leading_shape,
     outline,
 )
-from gru_jax._scan import scan
-from gru_jax._scan_checks import check_cell
+from gru_jax._scan.checks import check_cell
+from gru_jax._scan.scan import scan
 
 DIRECTIONS = ("forward", "backward")
 

@@ -1,0 +1,1 @@
+"""The modules of `gru_jax.nnx`, one a file."""
