@@ -1,6 +1,7 @@
 """The rooms of both packages: every import runs down, and each room says what it may import."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
