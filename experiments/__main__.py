@@ -4,7 +4,7 @@ import sys
 
 
 def _run() -> int:
-    from experiments.needed_packages import FOR_CONFIGS, need
+    from experiments.system.needed_packages import FOR_CONFIGS, need
 
     need(*FOR_CONFIGS, what="python -m experiments")
 
@@ -15,7 +15,7 @@ def _run() -> int:
 
 if __name__ == "__main__":
     try:
-        from experiments import process
+        from experiments.system import process
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from experiments import overrides as command_line
+from experiments.config import overrides as command_line
 from experiments.export import request as export_request
 
 

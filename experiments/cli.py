@@ -12,20 +12,21 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from experiments import config as configs
-from experiments import continuation, needed_packages, process, start_check, tasks, terminal
+from experiments import tasks
 from experiments.arguments import parse
 from experiments.bench.directory import BenchDirectory, is_bench
-from experiments.bench.directory import default_path as default_bench_path
 from experiments.bench.schema import BenchConfig
-from experiments.compare.directory import CompareDirectory, find_comparisons, is_comparison
-from experiments.compare.directory import default_path as default_compare_path
 from experiments.compare.schema import CompareConfig
-from experiments.errors import UserError
+from experiments.config import configs
+from experiments.config.stored import default_path
 from experiments.export import request as export_request
-from experiments.run_directory import ADVICE, RunDirectory, default_path
-from experiments.schema import Config
-from experiments.whole_files import check_folder, check_letters, check_target
+from experiments.results.comparison_directory import CompareDirectory, find_comparisons, is_comparison
+from experiments.runs import continuation, start_check
+from experiments.runs.config import Config
+from experiments.runs.directory import ADVICE, RunDirectory
+from experiments.system import needed_packages, process, terminal
+from experiments.system.errors import UserError
+from experiments.system.whole_files import check_folder, check_letters, check_target
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +52,7 @@ def _train(options: argparse.Namespace, command: str) -> int:
     check_letters(directory.path)
     needed_packages.need_for_runs(plots=config.logging.plots, tensorboard=config.logging.tensorboard)
 
-    from experiments.training import train
+    from experiments.training.train import train
 
     outcome = train(config, name, directory, command, console)
     if outcome.status == "interrupted":
@@ -72,7 +73,7 @@ def _train(options: argparse.Namespace, command: str) -> int:
 
 def _train_nothing(config: Config, directory: RunDirectory, console: Console) -> int:
     """Say what a complete run came to, and draw what of its plots is missing, as after a full disk."""
-    from experiments.plots import missing
+    from experiments.results.plots import missing
 
     lost = missing(directory) if config.logging.plots else []
     rest = f"drawing {', '.join(path.name for path in lost)} again" if lost else "nothing to do"
@@ -85,7 +86,7 @@ def _train_nothing(config: Config, directory: RunDirectory, console: Console) ->
 
 
 def _draw(directory: RunDirectory, console: Console) -> None:
-    from experiments.plots import draw
+    from experiments.results.plots import draw
 
     terminal.say(console, "plots   " + ", ".join(str(path) for path in draw(directory)))
 
@@ -95,7 +96,7 @@ def _eval(options: argparse.Namespace, _: str) -> int:
     config = directory.read_config()
     directory.check_data(config)
 
-    from experiments.evaluation import evaluate_checkpoint
+    from experiments.training.evaluation import evaluate_checkpoint
 
     console = terminal.console()
     step, origin, metrics, floor = evaluate_checkpoint(config, directory, options.split)
@@ -116,7 +117,7 @@ def _plot(options: argparse.Namespace, _: str) -> int:
             print(path)
         return 0
     if is_comparison(options.run_directory):
-        from experiments.compare import pages as compare_pages
+        from experiments.results import comparison_pages as compare_pages
 
         comparison = CompareDirectory(options.run_directory)
         for path in compare_pages.write(comparison.read_results(), comparison):
@@ -125,7 +126,7 @@ def _plot(options: argparse.Namespace, _: str) -> int:
     directory = RunDirectory(options.run_directory)
     directory.read_config()
 
-    from experiments.plots import draw
+    from experiments.results.plots import draw
 
     for path in draw(directory):
         print(path)
@@ -136,8 +137,8 @@ def _export(options: argparse.Namespace, _: str) -> int:
     request = export_request.check(options.run_directory, options.to, options.output)
     request.directory.check_data(request.config)
 
+    from experiments.export.listing import show
     from experiments.export.run import export
-    from experiments.export.told import show
 
     trained, files = export(request)
     console = terminal.console()
@@ -148,7 +149,8 @@ def _export(options: argparse.Namespace, _: str) -> int:
 
 
 def _report(options: argparse.Namespace, command: str) -> int:
-    from experiments import report
+    from experiments.results import report
+    from experiments.results.records import read_all
 
     for path, option in ((options.plot, "--plot"), (options.page, "--page")):
         if path:
@@ -157,7 +159,7 @@ def _report(options: argparse.Namespace, command: str) -> int:
         raise UserError(f"--plot and --page: expected two files, got {options.page} for both; name another")
     if options.plot:
         needed_packages.need(*needed_packages.FOR_PLOTS, what="--plot")
-    runs, left_out = report.read_all(options.runs)
+    runs, left_out = read_all(options.runs)
     for line in left_out:
         print(line, file=sys.stderr)
     if options.markdown:
@@ -168,14 +170,14 @@ def _report(options: argparse.Namespace, command: str) -> int:
     if options.plot:
         print(report.draw(runs, options.plot))
     if options.page:
-        from experiments import results_page
+        from experiments.results import page
 
-        print(results_page.write(runs, find_comparisons(options.runs), options.page, command))
+        print(page.write(runs, find_comparisons(options.runs), options.page, command))
     return 0
 
 
 def _config(options: argparse.Namespace, _: str) -> int:
-    config = configs.load(options.config, options.overrides)
+    config = configs.load(Config, options.config, options.overrides)
     tasks.check_data(config.task)
     print(f"# {default_path(config, options.config.stem)}")
     print(configs.to_yaml(config), end="")
@@ -183,10 +185,10 @@ def _config(options: argparse.Namespace, _: str) -> int:
 
 
 def _compare(options: argparse.Namespace, command: str) -> int:
-    config = configs.load_as(CompareConfig, options.config, options.overrides)
+    config = configs.load(CompareConfig, options.config, options.overrides)
     tasks.check_data(config.task)
     name = options.config.stem
-    directory = CompareDirectory(options.run_dir or default_compare_path(config, name))
+    directory = CompareDirectory(options.run_dir or default_path(config, name))
     directory.refuse_another(config)
     check_folder(directory.path, "--run-dir")
     check_letters(directory.path)
@@ -216,8 +218,8 @@ def _data(_: argparse.Namespace, __: str) -> int:
 
 
 def _bench(options: argparse.Namespace, command: str) -> int:
-    config = configs.load_as(BenchConfig, options.config, options.overrides)
-    directory = BenchDirectory(options.run_dir or default_bench_path(config))
+    config = configs.load(BenchConfig, options.config, options.overrides)
+    directory = BenchDirectory(options.run_dir or default_path(config, "bench"))
     console = terminal.console()
     measured, exit_code = directory.inspect(config), 0
     check_folder(directory.path, "--run-dir")

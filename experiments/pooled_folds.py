@@ -11,83 +11,9 @@ seeds or on how the folds were drawn.
 """
 
 import argparse
-import itertools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-from rich.table import Table
-
-from experiments import process, terminal
-from experiments.errors import UserError
-from experiments.run_records import Run, read_all
-from experiments.tasks import risk_scores
-from experiments.tasks.patients import FOLDS
-
-DRAWS = 2000
-_SAME = 1e-5
-"""Floors that differ by no more are the same: they were computed on other machines, and rounded."""
-
-
-class Pooled(NamedTuple):
-    """The patients of all folds, by their number."""
-
-    events: np.ndarray
-    """(patients,) 0 or 1."""
-    risks: dict[str, np.ndarray]
-    """(patients,) of each line: the configs, then the floors that their runs name."""
-
-
-def pool(runs: Sequence[Run]) -> Pooled:
-    """Put the folds together; UserError where runs do not add up to every patient once a seed."""
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
-        if run.complete and run.settings["task.name"] == "patients":
-            groups.setdefault((run.name, run.group), []).append(run)
-    if not groups:
-        raise UserError("RUN: expected complete runs of the task patients, found none there; train some first")
-    names = [name for name, _ in groups]
-    for name, members in zip(names, groups.values(), strict=True):
-        _check_whole(name, members)
-    lines: dict[str, dict[int, float]] = {}
-    floors: dict[str, list[tuple[list[str], dict[int, float]]]] = {}
-    events: dict[int, int] = {}
-    for number, (name, members) in enumerate(zip(names, groups.values(), strict=True)):
-        label = name if names.count(name) == 1 else f"{name} ({names[:number].count(name) + 1})"
-        found = _of_group(members, events)
-        lines[label] = found.pop("risk")
-        for floor, risks in found.items():
-            _add_floor(floors.setdefault(floor, []), label, risks)
-    for floor, different in floors.items():
-        for owners, risks in different:
-            lines[floor if len(different) == 1 else f"{floor} of {', '.join(owners)}"] = risks
-    patients = sorted(events)
-    for name, risks in lines.items():
-        if sorted(risks) != patients:
-            raise UserError(f"{name}: tests {len(risks)} of {len(patients)} patients; train it on every task.fold")
-    return Pooled(
-        np.array([events[patient] for patient in patients]),
-        {name: np.array([risks[patient] for patient in patients]) for name, risks in lines.items()},
-    )
-
-
-def differences(pooled: Pooled, one: str, other: str) -> Mapping[str, tuple[float, float, float]]:
-    """By metric: the score of ``one`` minus that of ``other``, and the ends of its 95 % interval."""
-    rng = np.random.default_rng(0)
-    with_event, without = np.flatnonzero(pooled.events == 1), np.flatnonzero(pooled.events == 0)
-    draws = [np.concatenate([rng.choice(rows, len(rows)) for rows in (with_event, without)]) for _ in range(DRAWS)]
-    found = {}
-    for metric, score in {"auroc": risk_scores.auroc, "brier": risk_scores.brier}.items():
-
-        def difference(rows: np.ndarray, score=score) -> float:
-            events = pooled.events[rows]
-            return score(pooled.risks[one][rows], events) - score(pooled.risks[other][rows], events)
-
-        low, high = np.quantile([difference(rows) for rows in draws], [0.025, 0.975])
-        found[metric] = (difference(np.arange(len(pooled.events))), float(low), float(high))
-    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,10 +23,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories, or directories of them")
     paths = parser.parse_args(arguments).runs
+
+    from experiments.system import process
+
     return process.guarded(lambda: _show(paths))
 
 
 def _show(paths: list[Path]) -> int:
+    from experiments.system.needed_packages import FOR_CONFIGS, need
+
+    need(*FOR_CONFIGS, what="python -m experiments.pooled_folds")
+
+    from rich.table import Table
+
+    from experiments.results.pooled_folds import pool, tables
+    from experiments.results.records import read_all
+    from experiments.system import terminal
+
     runs, left_out = read_all(paths)
     for line in left_out:
         print(line, file=sys.stderr)
@@ -115,75 +54,10 @@ def _show(paths: list[Path]) -> int:
     return 0
 
 
-def _check_whole(name: str, members: Sequence[Run]) -> None:
-    """Every fold of every seed is there, so that every patient counts once a seed."""
-    found: dict[int, set[int]] = {}
-    for run in members:
-        found.setdefault(run.summary["seed"], set()).add(run.settings["task.fold"])
-    for seed, folds in sorted(found.items()):
-        if missing := sorted(set(range(1, FOLDS + 1)) - folds):
-            raise UserError(
-                f"{name}: seed {seed} lacks task.fold {', '.join(map(str, missing))} of 1 to {FOLDS}; train "
-                f"configs/{name}.yaml with seed={seed} and each of them, or leave this seed out"
-            )
-
-
-def _cases(run: Run) -> dict[str, Any]:
-    """What a run wrote down of each patient of its test split."""
-    cases = run.directory.read_pictures().get("reliability", {}).get("cases", {})
-    if not {"number", "event", "risk"} <= cases.keys():
-        raise UserError(
-            f"{run.directory.pictures}: expected the risks of the patients tested, found none; repeat the command in "
-            f"{run.directory.command} with another --run-dir, and name that instead"
-        )
-    return cases
-
-
-def _of_group(members: Sequence[Run], events: dict[int, int]) -> dict[str, dict[int, float]]:
-    """Risks by name ("risk", and floors) and patient of the runs of one config; outcomes go into ``events``."""
-    found: dict[str, dict[int, list[float]]] = {}
-    seen: set[tuple[int, int]] = set()
-    for run in members:
-        cell = (run.summary["seed"], run.settings["task.fold"])
-        if cell in seen:
-            raise UserError(f"{run.directory}: seed {cell[0]} of fold {cell[1]} is there twice; name it once")
-        seen.add(cell)
-        cases = _cases(run)
-        events |= dict(zip(cases["number"], cases["event"], strict=True))
-        for name, risks in cases.items():
-            if name not in ("number", "event"):
-                line = found.setdefault(name, {})
-                for number, risk in zip(cases["number"], risks, strict=True):
-                    line.setdefault(number, []).append(risk)
-    return {name: {number: float(np.mean(risks)) for number, risks in line.items()} for name, line in found.items()}
-
-
-def _add_floor(different: list[tuple[list[str], dict[int, float]]], label: str, risks: dict[int, float]) -> None:
-    """Add a config's floor to the different ones of its name, or the config to the owners of the same one."""
-    for owners, known in different:
-        if known.keys() == risks.keys() and all(abs(known[number] - risk) <= _SAME for number, risk in risks.items()):
-            owners.append(label)
-            return
-    different.append(([label], risks))
-
-
-def tables(pooled: Pooled) -> list[list[list[str]]]:
-    """The scores of each line, and the differences between them; of each table the headings first."""
-    scores = [["line", "AUROC", "95 % interval", "Brier"]]
-    for name, risks in pooled.risks.items():
-        low, high = risk_scores.interval(risks, pooled.events)
-        area, brier = risk_scores.auroc(risks, pooled.events), risk_scores.brier(risks, pooled.events)
-        scores.append([name, f"{area:.4f}", f"{low:.4f} to {high:.4f}", f"{brier:.4f}"])
-    compared = [["difference", "AUROC", "95 % interval", "Brier", "95 % interval"]]
-    for one, other in itertools.combinations(pooled.risks, 2):
-        cells = [
-            text
-            for value, low, high in differences(pooled, one, other).values()
-            for text in (f"{value:+.4f}", f"{low:+.4f} to {high:+.4f}")
-        ]
-        compared.append([f"{one} - {other}", *cells])
-    return [scores, compared]
-
-
 if __name__ == "__main__":
+    try:
+        from experiments.system import process
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     process.exit_with(main)

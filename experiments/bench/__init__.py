@@ -1,6 +1,6 @@
 """The bench: this library's GRU beside those of other libraries, in interleaved rounds of one process.
 
-``python -m experiments bench configs/bench.yaml``. From a config to a table:
+May import `config`, `results`, `runs`, `system` and `training`. From a config to a table:
 
     schema, registry      what may be asked for, and which contenders there are    (neither imports JAX)
     problem, reference    the numbers that every contender gets, and what must come out

@@ -5,13 +5,12 @@ config.yaml  command.txt  environment.json  bench.json  table.md  plots/*.png
 
 from pathlib import Path
 
-from experiments import config as configs
-from experiments import run_configs, run_kinds
 from experiments.bench import results
 from experiments.bench.schema import BenchConfig
-from experiments.errors import UserError
-from experiments.run_directory import RunDirectory
-from experiments.whole_files import write_whole
+from experiments.config import configs, kinds, stored
+from experiments.runs.directory import RunDirectory
+from experiments.system.errors import UserError
+from experiments.system.whole_files import write_whole
 
 
 class BenchDirectory:
@@ -31,10 +30,10 @@ class BenchDirectory:
 
     def inspect(self, config: BenchConfig) -> results.Results | None:
         """What was measured here of ``config``, to its end or not; UserError if it may not be measured here."""
-        run_kinds.refuse_what_holds_another(self.path, "bench")
-        if not run_kinds.visible(self.path):
+        kinds.refuse_what_holds_another(self.path, "bench")
+        if not kinds.visible(self.path):
             return None
-        lines = configs.differences(run_configs.read(BenchConfig, self.path), config, self.config)
+        lines = configs.differences(stored.read(BenchConfig, self.path), config, self.config)
         if lines:
             other = f"{self}: holds a bench of another config; choose another directory with --run-dir"
             raise UserError([other, *lines])
@@ -46,11 +45,6 @@ class BenchDirectory:
         write_whole(self.command, command + "\n")
 
 
-def default_path(config: BenchConfig) -> Path:
-    """``runs/bench/<hash of the resolved config>``, below the current directory."""
-    return Path("runs") / "bench" / configs.fingerprint(config)
-
-
 def is_bench(path: Path) -> bool:
     """Whether a run directory is a bench's and not a training run's, however far it came."""
-    return run_kinds.kind_of(path) == "bench"
+    return kinds.kind_of(path) == "bench"

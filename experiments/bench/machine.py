@@ -11,9 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from experiments import environment
 from experiments.bench import registry
 from experiments.bench.measurement import seconds_of
+from experiments.runs import environment
 
 _VARIABLES = ("XLA_FLAGS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "XLA_PYTHON_CLIENT_PREALLOCATE", "JAX_PLATFORMS")
 _REPEATS = 5

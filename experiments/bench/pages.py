@@ -5,7 +5,7 @@ from pathlib import Path
 from experiments.bench import plots, tables
 from experiments.bench.directory import BenchDirectory
 from experiments.bench.results import Results
-from experiments.whole_files import write_whole
+from experiments.system.whole_files import write_whole
 
 
 def write(measured: Results, directory: BenchDirectory) -> list[Path]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from experiments.bench import registry
 from experiments.bench.results import Group, Results
-from experiments.figures import drawing, new_figure, save
+from experiments.results.figures import drawing, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

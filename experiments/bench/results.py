@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from experiments.bench.schema import Mode, Option, Shape
-from experiments.errors import UserError
-from experiments.whole_files import write_json
+from experiments.system.errors import UserError
+from experiments.system.whole_files import write_json
 
 VERSION = 1
 

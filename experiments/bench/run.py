@@ -10,14 +10,14 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax
 from rich.console import Console
 
-from experiments import whole_files
-from experiments.ahead_of_time import need_jit
 from experiments.bench import machine, pages, registry, results
 from experiments.bench.directory import BenchDirectory
 from experiments.bench.group import Checks, Guard, measure
 from experiments.bench.results import Group, Measurement, Results
 from experiments.bench.schema import BenchConfig, Option
-from experiments.interruption import Interruption
+from experiments.system import whole_files
+from experiments.system.interruption import Interruption
+from experiments.training.ahead_of_time import need_jit
 
 
 class Outcome(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainSerializer, PlainValidator, field_validator
 
 from experiments.bench import registry
-from experiments.block import Block
+from experiments.config.block import Block
 
 Mode = Literal["forward", "training"]
 Option = Literal["plain", "lengths", "resets", "both"]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from experiments.experiment import Experiment
+from experiments.training.experiment import Experiment
 
 _ROUNDS, _SECONDS = 7, 0.3
 

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from experiments.errors import UserError
-from experiments.experiment import Experiment
+from experiments.system.errors import UserError
+from experiments.training.experiment import Experiment
 
 
 def inputs_of(experiment: Experiment, rows: int, steps: int) -> np.ndarray:

@@ -2,21 +2,22 @@
 
 from typing import Any, NamedTuple
 
-import jax
 from rich.console import Console
 
-from experiments import whole_files
-from experiments.ahead_of_time import need_jit
-from experiments.checkpoints import restore, saved_steps
-from experiments.compare import cost, gradient_flow, pages
-from experiments.compare.directory import CompareDirectory
+from experiments.compare import cost, gradient_flow
 from experiments.compare.schema import CompareConfig
 from experiments.compare.variants import variants, with_seed
-from experiments.errors import UserError
-from experiments.experiment import Experiment, assemble
-from experiments.run_directory import RunDirectory
-from experiments.schema import Config
-from experiments.training import train
+from experiments.results import comparison_pages
+from experiments.results.comparison_directory import CompareDirectory
+from experiments.runs.checkpoints import saved_steps
+from experiments.runs.config import Config
+from experiments.runs.directory import RunDirectory
+from experiments.system import whole_files
+from experiments.system.errors import UserError
+from experiments.training.ahead_of_time import need_jit
+from experiments.training.experiment import Experiment, assemble
+from experiments.training.train import train
+from experiments.training.trained import last_trained
 
 
 class Outcome(NamedTuple):
@@ -66,7 +67,7 @@ def compare(config: CompareConfig, name: str, directory: CompareDirectory, comma
             _say(console, "measuring how far back gradients reach")
             results["gradient_flow"] = _gradient_flow(config, directory, experiments)
         whole_files.write_json(directory.results, results)
-        pages.write(results, directory)
+        comparison_pages.write(results, directory)
     return Outcome(0, results)
 
 
@@ -123,10 +124,8 @@ def _gradient_flow(
         state = experiment.initial_state()
         flows[variant] = {"before": gradient_flow.log10_norms(experiment, state.params, inputs)}
         run = directory.run(variant, config.compare.seeds[0])
-        steps = saved_steps(run.checkpoints)
-        if steps:
-            trained, _ = restore(run.checkpoints, steps[-1], jax.eval_shape(experiment.initial_state))
-            params, _ = experiment.parameters_to_report(trained)
+        if saved_steps(run.checkpoints):
+            params = last_trained(experiment, run).params
             flows[variant]["after"] = gradient_flow.log10_norms(experiment, params, inputs)
     return flows
 

@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from experiments.block import Block
-from experiments.cell_configs import CellConfig
-from experiments.schema import Config
+from experiments.config.block import Block
+from experiments.config.cells import CellConfig
+from experiments.runs.config import Config
 
 Match = Literal["width", "parameters"]
 

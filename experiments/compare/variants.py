@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import jax
 
-from experiments import config as configs
 from experiments import tasks
 from experiments.compare.schema import CompareConfig, Match
-from experiments.errors import UserError
-from experiments.experiment import count_parameters
-from experiments.model import build_model
-from experiments.schema import Config
+from experiments.config import configs
+from experiments.models.build import build_model
+from experiments.runs.config import Config
+from experiments.system.errors import UserError
+from experiments.training.experiment import count_parameters
 
 
 def label(cell: str, match: Match) -> str:
@@ -39,14 +39,14 @@ def variants(config: CompareConfig) -> dict[str, Config]:
 
 def with_seed(config: Config, seed: int) -> Config:
     """The same variant, begun from another seed."""
-    return configs.check(config.model_dump(mode="json") | {"seed": seed})
+    return configs.check(Config, config.model_dump(mode="json") | {"seed": seed})
 
 
 def _with(config: CompareConfig, number: int, features: int | tuple[int, ...]) -> Config:
     values = config.model_dump(mode="json", exclude={"compare"})
     cell = config.compare.cells[number].model_dump(mode="json")
     values["model"] |= {"cell": cell, "features": features}
-    return configs.check(values | {"seed": config.compare.seeds[0]})
+    return configs.check(Config, values | {"seed": config.compare.seeds[0]})
 
 
 def _counter(config: CompareConfig) -> Callable[[Config], int]:

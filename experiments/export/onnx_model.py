@@ -7,13 +7,13 @@ import numpy as np
 import onnx
 
 import gru_jax.export
-from experiments.ensemble import Ensemble
 from experiments.export.onnx_readout import dense, read_out
 from experiments.export.signature import Signature
 from experiments.export.stack import stack_of
-from experiments.model import SequenceModel
+from experiments.models.ensemble import Ensemble
+from experiments.models.sequence_model import SequenceModel
 from experiments.tasks import Tokens
-from experiments.tasks.pooled import Pooled
+from experiments.tasks.inputs import Pooled
 
 _FLOAT = onnx.TensorProto.FLOAT
 

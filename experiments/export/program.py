@@ -11,7 +11,7 @@ import gru_jax
 import gru_jax.export
 from experiments.export.signature import Signature, Value, model_inputs, pools, step_signature
 from experiments.tasks import Frames, Task
-from experiments.tasks.judged import Judged
+from experiments.tasks.inputs import Judged
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.errors import UserError
-from experiments.needed_packages import need
-from experiments.run_directory import RunDirectory
-from experiments.schema import Config
-from experiments.whole_files import check_folder, check_target
+from experiments.runs.config import Config
+from experiments.runs.directory import RunDirectory
+from experiments.system.errors import UserError
+from experiments.system.needed_packages import need
+from experiments.system.whole_files import check_folder, check_target
 
 FORMATS = ("onnx", "safetensors", "stablehlo")
 

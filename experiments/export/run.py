@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 import gru_jax.export
 import gru_jax.interop
-from experiments.experiment import count_parameters
 from experiments.export.request import Request
 from experiments.export.signature import Signature, call_signature, search_signature
+from experiments.system.whole_files import naming, write_whole
 from experiments.tasks import Sentences
-from experiments.trained import Trained, restore_trained
-from experiments.whole_files import naming, write_whole
+from experiments.training.experiment import count_parameters
+from experiments.training.trained import Trained, restore_trained
 
 
 class Written(NamedTuple):
@@ -47,7 +47,7 @@ def _write_onnx(request: Request, trained: Trained) -> list[Written]:
 
 def _write_safetensors(request: Request, trained: Trained) -> list[Written]:
     from experiments.export.metadata import metadata
-    from experiments.export.paths import by_path
+    from experiments.export.parameter_paths import by_path
     from experiments.export.stack import stack_of
 
     gru_jax.interop.write_safetensors(request.file, by_path(trained.params), metadata(trained))

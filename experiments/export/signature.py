@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from experiments.encoder_decoder import EncoderDecoder
-from experiments.ensemble import Ensemble
+from experiments.models.encoder_decoder import EncoderDecoder
+from experiments.models.ensemble import Ensemble
 from experiments.tasks import Frames, Measured, Quantiles, Sentences, SourceAndTarget, Task, Tokens
-from experiments.tasks.judged import Judged
-from experiments.tasks.measurements import Measurements
+from experiments.tasks.inputs import Judged, Measurements
 
 _LISTED = 60
 """How many characters the names of classes may take to be listed."""

@@ -18,10 +18,11 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from experiments import process, tasks, terminal
-from experiments.errors import UserError
+from experiments import tasks
 from experiments.floors import digits, digits_mnist, pronunciation, sentiment, video
-from experiments.floors.measured import Measured
+from experiments.floors.measured_floor import MeasuredFloor
+from experiments.system import process, terminal
+from experiments.system.errors import UserError
 from experiments.tasks import packages
 
 FLOORS = {
@@ -59,7 +60,7 @@ def _measure(names: Sequence[str]) -> int:
     return 0 if all(measured.agrees for measured in found) else 1
 
 
-def table(found: Sequence[Measured]) -> Table:
+def table(found: Sequence[MeasuredFloor]) -> Table:
     """What was measured beside what the tasks say, a row for each figure."""
     rows = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("task", "metric", "measured", "in the task", ""):

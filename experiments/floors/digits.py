@@ -4,17 +4,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from experiments.floors import logistic_regression
-from experiments.floors.measured import Measured, written
-from experiments.tasks.digits import DigitsConfig, build
+from experiments.floors.measured_floor import MeasuredFloor, written
+from experiments.tasks.images.digits import DigitsConfig, build
 
 CONFIG = DigitsConfig(name="digits")
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
 """C of scikit-learn, the inverse of the penalty."""
 
 
-def measure() -> Iterator[Measured]:
+def measure() -> Iterator[MeasuredFloor]:
     """Accuracy on the test images."""
     task = build(CONFIG)
     rows: Any = task.facts["train_rows"]
     found = logistic_regression.accuracy(task, rows, STRENGTHS)
-    yield Measured("digits", "accuracy", found, written(task.floor["accuracy"]))
+    yield MeasuredFloor("digits", "accuracy", found, written(task.floor["accuracy"]))

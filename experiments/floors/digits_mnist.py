@@ -4,17 +4,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from experiments.floors import logistic_regression
-from experiments.floors.measured import Measured, written
-from experiments.tasks.digits_mnist import DigitsMnistConfig, build
+from experiments.floors.measured_floor import MeasuredFloor, written
+from experiments.tasks.images.digits_mnist import DigitsMnistConfig, build
 
 CONFIG = DigitsMnistConfig(name="digits_mnist")
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 """C of scikit-learn, the inverse of the penalty."""
 
 
-def measure() -> Iterator[Measured]:
+def measure() -> Iterator[MeasuredFloor]:
     """Accuracy on the test images."""
     task = build(CONFIG)
     rows: Any = task.facts["train_rows"]
     found = logistic_regression.accuracy(task, rows, STRENGTHS)
-    yield Measured("digits_mnist", "accuracy", found, written(task.floor["accuracy"]))
+    yield MeasuredFloor("digits_mnist", "accuracy", found, written(task.floor["accuracy"]))

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.floors.measured import Measured, in_note, written
-from experiments.tasks.pronunciation import LETTERS, PronunciationConfig, build
-from experiments.tasks.sequences import Translation
+from experiments.floors.measured_floor import MeasuredFloor, in_note, written
+from experiments.tasks.inputs import Translation
 from experiments.tasks.task import Batch, Task
+from experiments.tasks.translation.pronunciation import LETTERS, PronunciationConfig, build
 
 CONFIG = PronunciationConfig(name="pronunciation")
 NOTE = "fitted to all training rows, variants too; of alignments that cost the same always the same is taken"
@@ -41,7 +41,7 @@ class Rows(NamedTuple):
     counts: np.ndarray
 
 
-def measure() -> Iterator[Measured]:
+def measure() -> Iterator[MeasuredFloor]:
     """Phone and word error rate, with stress and without; phone error rate without context, which the note has."""
     for stress in (True, False):
         task = build(CONFIG.model_copy(update={"stress": stress}))
@@ -50,9 +50,9 @@ def measure() -> Iterator[Measured]:
         found, alone = score(task, tables), score(task, tables[:1])
         name = "pronunciation" if stress else "pronunciation, no stress"
         for metric, constant in task.floor.items():
-            yield Measured(name, metric, found[metric], written(constant))
+            yield MeasuredFloor(name, metric, found[metric], written(constant))
         constant = in_note(task.floor_note, *(("has ", " wrong") if stress else ("phones (", " without stress")))
-        yield Measured(name, "phone_error_rate, no context", alone["phone_error_rate"], constant)
+        yield MeasuredFloor(name, "phone_error_rate, no context", alone["phone_error_rate"], constant)
 
 
 def fit(rows: Rows, tokens: int) -> list[dict[int, tuple[int, int]]]:

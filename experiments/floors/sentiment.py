@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from experiments.floors.measured import Measured, written
-from experiments.tasks import reviews, tf_idf
-from experiments.tasks.sentiment import SentimentConfig, build
+from experiments.floors.measured_floor import MeasuredFloor, written
+from experiments.tasks.text import reviews, tf_idf
+from experiments.tasks.text.sentiment import SentimentConfig, build
 
 CONFIG = SentimentConfig(name="sentiment", regression=False)
 STRENGTH = 30.0
@@ -15,7 +15,7 @@ LONGEST = 3
 NOTE = f"C = {STRENGTH:g} is that of the task's note, not chosen again"
 
 
-def measure() -> Iterator[Measured]:
+def measure() -> Iterator[MeasuredFloor]:
     """Accuracy and the mean negative log-likelihood of the test texts."""
     task = build(CONFIG)
     parts, _ = reviews.read(CONFIG.path)
@@ -33,4 +33,4 @@ def measure() -> Iterator[Measured]:
     labels = [row.label for row in test]
     found = {"accuracy": model.score(others, labels), "nll": log_loss(labels, model.predict_proba(others))}
     for metric, constant in task.floor.items():
-        yield Measured("sentiment", metric, float(found[metric]), written(constant))
+        yield MeasuredFloor("sentiment", metric, float(found[metric]), written(constant))

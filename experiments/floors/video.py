@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.floors.measured import Measured, in_note, written
+from experiments.floors.measured_floor import MeasuredFloor, in_note, written
 from experiments.tasks.task import Task
-from experiments.tasks.video import VideoConfig, build
+from experiments.tasks.video.video import VideoConfig, build
 
 CONFIG = VideoConfig(name="video", target="digits", steps=8)
 PENALTIES = (10, 100, 1000)
@@ -17,14 +17,14 @@ _SIDE = 24
 """Frames are padded to this before the Fourier transform."""
 
 
-def measure() -> Iterator[Measured]:
+def measure() -> Iterator[MeasuredFloor]:
     """Clips with all digits named right, and digits, by power spectrum; clips by pixels, which the note has."""
     task = build(CONFIG)
     found = scores(task, spectrum)
     for metric in ("exact_match", "digit_accuracy"):
-        yield Measured("video", metric, found[metric], written(task.floor[metric]))
+        yield MeasuredFloor("video", metric, found[metric], written(task.floor[metric]))
     constant = in_note(task.floor_note, "deviation of each pixel it names ")
-    yield Measured("video", "exact_match, by pixels", scores(task, pixels)["exact_match"], constant)
+    yield MeasuredFloor("video", "exact_match, by pixels", scores(task, pixels)["exact_match"], constant)
 
 
 def spectrum(clips: np.ndarray) -> np.ndarray:

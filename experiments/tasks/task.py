@@ -7,10 +7,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from experiments.block import Block
-from experiments.tasks.frames import Frames
-from experiments.tasks.measurements import Measured
-from experiments.tasks.sequences import Sentences
+from experiments.config.block import Block
+from experiments.tasks.inputs import Frames, Measured, Sentences, Tokens, Vectors
 
 
 class Batch(NamedTuple):
@@ -26,27 +24,6 @@ class Batch(NamedTuple):
     """(B,) int32: row ``b`` is ``inputs[b, :seq_lengths[b]]``; None = every row is whole."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Start:
-    """Vectors (vocabulary, width) that the model's vectors of tokens start from, float32; compared by identity."""
-
-    vectors: np.ndarray
-
-
-class Tokens(NamedTuple):
-    """Inputs are integers below ``vocabulary``."""
-
-    vocabulary: int
-    start: Start | None = None
-    """None: from random vectors."""
-
-
-class Vectors(NamedTuple):
-    """Inputs are vectors of ``features`` numbers."""
-
-    features: int
-
-
 class Quantiles(NamedTuple):
     """The pinball loss of these quantiles, between 0 and 1 and rising; 0.5, which is one of them, is the forecast.
 
@@ -60,9 +37,9 @@ class Assessment(NamedTuple):
     """What a whole test split says that sums over batches cannot."""
 
     metrics: dict[str, float]
-    """Names of ``experiments.losses.BETTER``."""
+    """Names of ``experiments.training.losses.BETTER``."""
     pictures: Mapping[str, Any] = MappingProxyType({})
-    """File stem -> what ``experiments.pictures`` draws: JSON, with its ``kind``."""
+    """File stem -> what ``experiments.results.pictures`` draws: JSON, with its ``kind``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +54,7 @@ class Task:
     """True: targets at every step; False: one a sequence."""
     loss: Literal["cross_entropy", "squared_error", "bernoulli"] | Quantiles
     metrics: tuple[str, ...]
-    """What sums over a split give, the deciding metric first; names of ``experiments.losses.BETTER``."""
+    """What sums over a split give, the deciding metric first; names of ``experiments.training.losses.BETTER``."""
     floor: Mapping[str, float]
     """Metric -> what an honest baseline without recurrence reaches on the test split."""
     floor_note: str
@@ -102,6 +79,8 @@ class Task:
 class TaskBlock(Block):
     """What the config block of every task says of it, for checks without its data."""
 
+    name: str
+    """A Literal in each task: what its config calls it."""
     per_step: ClassVar[bool]
     """True: targets at every step; False: one a sequence."""
     predicts_inputs: ClassVar[bool] = False

@@ -4,7 +4,7 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from experiments.errors import UserError
+from experiments.system.errors import UserError
 from experiments.tasks import packages
 
 

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.model import build_model
-from experiments.schema import ModelConfig
+from experiments.config.schema import ModelConfig
+from experiments.models.build import build_model
 from experiments.tasks import Frames, Measured, Measurements, Sentences, SourceAndTarget, Task, Tokens
-from experiments.tasks.judged import Judged
+from experiments.tasks.inputs import Judged
 
 STEPS = 6
 LENGTHS = np.array([STEPS, 0, 1, 4], np.int32)

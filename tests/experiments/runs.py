@@ -2,8 +2,9 @@
 
 import json
 
-from experiments import config as configs
-from experiments.run_directory import RunDirectory
+from experiments.config import configs
+from experiments.runs.config import Config
+from experiments.runs.directory import RunDirectory
 
 
 def write_run(
@@ -23,7 +24,7 @@ def write_run(
     path.mkdir(parents=True)
     source = path / "source.yaml"
     source.write_text(f"task: {task}\ntraining: {{steps: 20}}\n")
-    directory.create(configs.load(source, [*settings, f"seed={seed}"]), "command")
+    directory.create(configs.load(Config, source, [*settings, f"seed={seed}"]), "command")
     source.unlink()
     rows = []
     for number, accuracy in enumerate(validation, start=1):

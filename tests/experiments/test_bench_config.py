@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from experiments import config as configs
 from experiments.bench import registry
-from experiments.bench.directory import BenchDirectory, default_path
+from experiments.bench.directory import BenchDirectory
 from experiments.bench.schema import BenchConfig
-from experiments.errors import UserError
+from experiments.config import configs
+from experiments.config.stored import default_path
+from experiments.system.errors import UserError
 
 CHECKOUT = Path(__file__).parents[2]
 SHIPPED = sorted((CHECKOUT / "configs").glob("bench*.yaml"))
@@ -29,7 +30,7 @@ def tiny(tmp_path):
 
 def mistakes(path, *overrides):
     with pytest.raises(UserError) as caught:
-        configs.load_as(BenchConfig, path, overrides)
+        configs.load(BenchConfig, path, overrides)
     return caught.value.messages
 
 
@@ -39,16 +40,16 @@ def test_the_shipped_configs_are_there():
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_config_is_valid_and_says_how_to_run_it(path, tmp_path):
-    config = configs.load_as(BenchConfig, path)
+    config = configs.load(BenchConfig, path)
     assert f"python -m experiments bench configs/{path.name}" in path.read_text()
     assert {"gru_jax", "torch", *(name for name in registry.PEERS if name != "torch")} <= set(config.contenders)
     again = tmp_path / "again.yaml"
     again.write_text(configs.to_yaml(config))
-    assert configs.load_as(BenchConfig, again) == config
+    assert configs.load(BenchConfig, again) == config
 
 
 def test_the_shapes_and_growth_that_were_asked_for():
-    config = configs.load_as(BenchConfig, CHECKOUT / "configs" / "bench.yaml")
+    config = configs.load(BenchConfig, CHECKOUT / "configs" / "bench.yaml")
     assert config.shapes == (
         (1000, 1, 32, 64),
         (128, 8, 32, 32),
@@ -119,16 +120,16 @@ def test_mistakes_are_told_before_jax_is_imported_and_nothing_is_written(tiny):
 
 
 def test_a_directory_of_another_config_is_refused(tiny):
-    config = configs.load_as(BenchConfig, tiny)
+    config = configs.load(BenchConfig, tiny)
     directory = BenchDirectory(tiny.parent / "run")
     assert directory.inspect(config) is None
     directory.path.mkdir()
     directory.begin(config, "command")
     assert directory.inspect(config) is None
     with pytest.raises(UserError) as caught:
-        directory.inspect(configs.load_as(BenchConfig, tiny, ["rounds=3"]))
+        directory.inspect(configs.load(BenchConfig, tiny, ["rounds=3"]))
     assert caught.value.messages[1] == f"rounds: 9 in {directory.config}, 3 now"
-    assert default_path(config) != default_path(configs.load_as(BenchConfig, tiny, ["rounds=3"]))
+    assert default_path(config, "bench") != default_path(configs.load(BenchConfig, tiny, ["rounds=3"]), "bench")
 
 
 @pytest.mark.parametrize(

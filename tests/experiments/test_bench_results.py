@@ -7,7 +7,7 @@ from rich.console import Console
 
 from experiments.bench import plots, results, tables
 from experiments.bench.results import Group, Measurement, Results
-from experiments.errors import UserError
+from experiments.system.errors import UserError
 
 SMALL, LARGE = (10, 1, 2, 4), (100, 2, 2, 4)
 MACHINE = {

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.checkpoints import CheckpointWriter, restore, restore_as_saved, saved_steps
-from experiments.errors import FailedOnTheWay, UserError
+from experiments.runs.checkpoints import CheckpointWriter, restore, restore_as_saved, saved_steps
+from experiments.system.errors import FailedOnTheWay, UserError
 
 
 class State(NamedTuple):

@@ -12,9 +12,10 @@ import yaml
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from experiments import cli, metrics_log
-from experiments.run_directory import RunDirectory
-from experiments.training import train
+from experiments import cli
+from experiments.runs import metrics_log
+from experiments.runs.directory import RunDirectory
+from experiments.training.train import train
 
 TINY = """
 task: {name: copy, length: 2, symbols: 3, delay: 1, validation_rows: 20, test_rows: 30}
@@ -176,7 +177,7 @@ def test_a_run_whose_end_failed_is_ended_by_the_same_command(run_directory, tmp_
     copy = tmp_path / "run"
     command = ["train", "tiny.yaml", "--run-dir", str(copy)]
     with monkeypatch.context() as patch:
-        patch.setattr("experiments.evaluation.Evaluator.with_confusion", full_disk)
+        patch.setattr("experiments.training.evaluation.Evaluator.with_confusion", full_disk)
         assert cli.main(command) == 1
     assert not (copy / "summary.json").exists()
     capsys.readouterr()
@@ -279,7 +280,7 @@ def test_a_run_that_diverges_exits_with_1_and_advice(run_directory, tmp_path, ca
 SLOW_TRAINING = """
 import sys, time
 from experiments import cli
-from experiments.experiment import Experiment
+from experiments.training.experiment import Experiment
 train_batch = Experiment.train_batch
 def slowly(self, step):
     time.sleep(0.02)

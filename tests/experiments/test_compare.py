@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from experiments import cli
-from experiments import config as configs
 from experiments.compare import gradient_flow
 from experiments.compare.schema import CompareConfig
 from experiments.compare.variants import variants
-from experiments.errors import UserError
-from experiments.experiment import assemble, count_parameters
+from experiments.config import configs
+from experiments.runs.config import Config
+from experiments.system.errors import UserError
+from experiments.training.experiment import assemble, count_parameters
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -39,7 +40,7 @@ def tiny(tmp_path_factory):
 
 
 def load(path, *overrides):
-    return configs.load_as(CompareConfig, path, overrides)
+    return configs.load(CompareConfig, path, overrides)
 
 
 def test_cells_are_as_wide_or_as_large_as_the_first(tiny):
@@ -54,7 +55,7 @@ def test_cells_are_as_wide_or_as_large_as_the_first(tiny):
         def distance(width, config=found[name]):
             values = config.model_dump(mode="json")
             values["model"]["features"] = width
-            shapes = jax.eval_shape(assemble(configs.check(values)).initial_state).params
+            shapes = jax.eval_shape(assemble(configs.check(Config, values)).initial_state).params
             return abs(count_parameters(shapes) - wanted)
 
         width = found[name].model.features

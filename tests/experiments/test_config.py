@@ -1,8 +1,9 @@
 import pytest
 
-from experiments import config as configs
-from experiments.config import fingerprint, flatten, load, to_yaml
-from experiments.errors import UserError
+from experiments.config import configs
+from experiments.config.configs import fingerprint, flatten, load, to_yaml
+from experiments.runs.config import Config
+from experiments.system.errors import UserError
 
 SMALL = "task: {name: copy, length: 3}\nmodel: {cell: {name: gru, reset_after: false}, features: 64}\n"
 
@@ -15,7 +16,7 @@ def write(directory, **files):
 
 def mistakes(path, *overrides):
     with pytest.raises(UserError) as caught:
-        load(path, overrides)
+        load(Config, path, overrides)
     return caught.value.messages
 
 
@@ -26,7 +27,7 @@ def test_command_line_beats_file_beats_base(tmp_path):
         middle="base: lowest.yaml\nseed: 1\n",
         lowest="task: {name: copy, length: 3}\nseed: 5\nmodel: {features: 64, num_layers: 2}\n",
     )
-    config = load(path, ["model.num_layers=3", "training.steps=7"])
+    config = load(Config, path, ["model.num_layers=3", "training.steps=7"])
     assert (config.task.length, config.seed, config.training.steps) == (3, 1, 7)
     assert config.model.widths == (32, 32, 32)
 
@@ -36,7 +37,7 @@ def test_base_is_relative_to_the_file_that_names_it(tmp_path, monkeypatch):
     write(tmp_path, base=SMALL)
     path = write(tmp_path / "inner", child="base: ../base.yaml\n")
     monkeypatch.chdir("/")
-    assert load(path).task.length == 3
+    assert load(Config, path).task.length == 3
 
 
 @pytest.mark.parametrize(
@@ -49,21 +50,21 @@ def test_base_is_relative_to_the_file_that_names_it(tmp_path, monkeypatch):
     ],
 )
 def test_another_cell_replaces_the_block_and_the_same_cell_keeps_its_options(tmp_path, overrides, cell):
-    dumped = load(write(tmp_path, small=SMALL), overrides).model.cell.model_dump()
+    dumped = load(Config, write(tmp_path, small=SMALL), overrides).model.cell.model_dump()
     assert {key: dumped[key] for key in cell} == cell
 
 
 def test_another_task_does_not_inherit_options_whatever_the_order_of_overrides(tmp_path):
     path = write(tmp_path, small=SMALL)
     for overrides in (["task.name=adding", "task.length=9"], ["task.length=9", "task.name=adding"]):
-        task = load(path, overrides).task
+        task = load(Config, path, overrides).task
         assert (task.name, task.length) == ("adding", 9)
 
 
 def test_resolved_yaml_loads_to_the_same_config(tmp_path):
-    config = load(write(tmp_path, small=SMALL), ["optimizer.learning_rate=1e-5", "model.features=[8,16]"])
+    config = load(Config, write(tmp_path, small=SMALL), ["optimizer.learning_rate=1e-5", "model.features=[8,16]"])
     (tmp_path / "resolved.yaml").write_text(to_yaml(config))
-    again = load(tmp_path / "resolved.yaml")
+    again = load(Config, tmp_path / "resolved.yaml")
     assert again == config
     assert fingerprint(again) == fingerprint(config)
     assert again.optimizer.learning_rate == 1e-5
@@ -72,13 +73,15 @@ def test_resolved_yaml_loads_to_the_same_config(tmp_path):
 
 def test_fingerprint_tells_configs_apart(tmp_path):
     path = write(tmp_path, small=SMALL)
-    one, two, wide = load(path), load(path, ["seed=1"]), load(path, ["model.features=65"])
+    one, two, wide = load(Config, path), load(Config, path, ["seed=1"]), load(Config, path, ["model.features=65"])
     assert len({fingerprint(config) for config in (one, two, wide)}) == 3
 
 
 def test_spelling_out_a_default_is_the_same_config(tmp_path):
     path = write(tmp_path, small=SMALL)
-    assert fingerprint(load(path)) == fingerprint(load(path, ["optimizer.name=adam", "optimizer.learning_rate=0.001"]))
+    assert fingerprint(load(Config, path)) == fingerprint(
+        load(Config, path, ["optimizer.name=adam", "optimizer.learning_rate=0.001"])
+    )
 
 
 def test_flatten():
@@ -86,7 +89,7 @@ def test_flatten():
 
 
 def test_configs_are_immutable(tmp_path):
-    config = load(write(tmp_path, small=SMALL))
+    config = load(Config, write(tmp_path, small=SMALL))
     with pytest.raises(ValueError, match="frozen"):
         config.model.features = 3
 
@@ -209,7 +212,7 @@ def test_a_cycle_of_bases(tmp_path):
 @pytest.mark.parametrize("name", ["adding", "chars", "copy", "digits", "quickstart"])
 def test_the_configs_of_the_repository_are_valid(name, request):
     path = request.config.rootpath / "configs" / f"{name}.yaml"
-    assert configs.check(load(path).model_dump()) == load(path)
+    assert configs.check(Config, load(Config, path).model_dump()) == load(Config, path)
 
 
 @pytest.mark.parametrize(
@@ -228,11 +231,11 @@ def test_a_key_that_is_also_the_name_of_a_task_is_found(tmp_path):
     path = tmp_path / "video.yaml"
     path.write_text("task: {name: video, digits: 4}\nmodel: {cell: conv_gru}\n")
     with pytest.raises(UserError, match=r"task\.digits: expected an integer >= 1 and <= 3, got 4"):
-        load(path)
+        load(Config, path)
 
 
 def test_the_best_is_not_chosen_by_rows_that_are_trained_on(tmp_path):
     path = tmp_path / "activity.yaml"
     path.write_text("task: {name: activity, train_on_validation: true}\ntraining: {keep_best: true}\n")
     with pytest.raises(UserError, match=r"training\.keep_best: with task\.train_on_validation"):
-        load(path)
+        load(Config, path)

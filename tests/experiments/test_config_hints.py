@@ -6,10 +6,10 @@ import re
 import pytest
 
 from experiments import cli
-from experiments.config import load
-from experiments.errors import UserError
-from experiments.schema import Config
-from experiments.schema_keys import members
+from experiments.config.configs import load
+from experiments.config.schema_keys import members
+from experiments.runs.config import Config
+from experiments.system.errors import UserError
 
 BASE = "task: {name: copy, length: 3}\n"
 
@@ -18,7 +18,7 @@ def mistakes(tmp_path, text="", *overrides):
     path = tmp_path / "slip.yaml"
     path.write_text(BASE + text)
     with pytest.raises(UserError) as caught:
-        load(path, overrides)
+        load(Config, path, overrides)
     return caught.value.messages
 
 
@@ -97,7 +97,7 @@ def test_words_that_are_no_override(tmp_path, words, expected):
 
 def test_an_override_before_the_config(tmp_path):
     with pytest.raises(UserError, match=r"^seed=3: an override, where the config belongs; write a\.yaml seed=3 x=1$"):
-        load("seed=3", ["a.yaml", "x=1"])
+        load(Config, "seed=3", ["a.yaml", "x=1"])
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_no_suggestion_is_what_was_given(tmp_path):
     path.write_text(BASE)
     for key in sorted(keys):
         try:
-            load(path, [f"{key}=x"])
+            load(Config, path, [f"{key}=x"])
         except UserError as error:
             for line in error.messages:
                 for meant in re.findall(r'did you mean "([^"]*)"', line):

@@ -9,9 +9,11 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import config, losses
-from experiments.experiment import assemble
-from experiments.model import build_model
+from experiments.config import configs
+from experiments.models.build import build_model
+from experiments.runs.config import Config
+from experiments.training import losses
+from experiments.training.experiment import assemble
 
 FOLDER = Path(__file__).parents[2] / "configs"
 # Those of the bench and of comparisons are of other kinds: see test_bench_config.py and test_compare.py.
@@ -39,11 +41,11 @@ def small():
 
     @functools.cache
     def shrunk(path):
-        whole = assemble(config.load(path))
+        whole = assemble(configs.load(Config, path))
         sizes = ["training.batch_size=2", "training.eval_batch_size=4", "model.features=8", "model.num_layers=1"]
         # An ensemble would not share two rows.
         sizes += ["model.members=1"]
-        values = config.load(path, sizes)
+        values = configs.load(Config, path, sizes)
         experiment = dataclasses.replace(whole, config=values, model=build_model(values.model, whole.task))
         return experiment, experiment.initial_state()
 

@@ -11,13 +11,17 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import cli, continuation, metrics_log, training
-from experiments import config as configs
-from experiments.checkpoints import restore, saved_steps
-from experiments.errors import UserError
-from experiments.evaluation import evaluate_checkpoint
-from experiments.experiment import Experiment, assemble
-from experiments.run_directory import RunDirectory, default_path
+from experiments import cli
+from experiments.config import configs
+from experiments.config.stored import default_path
+from experiments.runs import continuation, metrics_log
+from experiments.runs.checkpoints import restore, saved_steps
+from experiments.runs.config import Config
+from experiments.runs.directory import RunDirectory
+from experiments.system.errors import UserError
+from experiments.training import train as training
+from experiments.training.evaluation import evaluate_checkpoint
+from experiments.training.experiment import Experiment, assemble
 
 pytestmark = pytest.mark.usefixtures("compile_once")
 
@@ -35,7 +39,7 @@ def config(**changes):
     for path, value in changes.items():
         block, _, key = path.partition("__")
         values[block] = values[block] | {key: value} if key else value
-    return configs.check(values)
+    return configs.check(Config, values)
 
 
 def train(path, of):
@@ -239,7 +243,7 @@ def test_the_command(short, tmp_path, monkeypatch, capsys):
     (made,) = (tmp_path / "runs" / "tiny").iterdir()
     assert made.name != path.name
     assert "on from step 14" in capsys.readouterr().out
-    assert configs.load(made / "config.yaml").training.continue_from == "old"
+    assert configs.load(Config, made / "config.yaml").training.continue_from == "old"
     # The run's own config in place of CONFIG; nothing but the steps to add.
     for words in (["--continue", "old", "training.steps=16"], ["training.steps=16", "--continue", "old"]):
         assert cli.main(["train", *words, "logging.plots=false", "logging.tensorboard=false"]) == 0

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.config import check
-from experiments.encoder_decoder import EncoderDecoder
-from experiments.errors import UserError
-from experiments.model import build_model
-from experiments.schema import ModelConfig
+from experiments.config.configs import check
+from experiments.config.schema import ModelConfig
+from experiments.models.build import build_model
+from experiments.models.encoder_decoder import EncoderDecoder
+from experiments.runs.config import Config
+from experiments.system.errors import UserError
 from experiments.tasks import Sentences, SourceAndTarget, Task
 
 SENTENCES = Sentences(source_vocabulary=5, target_vocabulary=6, start=1, end=0, max_steps=7)
@@ -145,10 +146,10 @@ def test_the_model_of_sentences_is_the_encoder_decoder():
 )
 def test_keys_that_do_not_apply_are_refused(task, model, message):
     with pytest.raises(UserError, match=message):
-        check({"task": {"name": task}, "model": model})
+        check(Config, {"task": {"name": task}, "model": model})
 
 
 def test_keys_that_apply_are_taken():
-    config = check({"task": {"name": "pronunciation"}, "model": {"beam_size": 3, "length_penalty": 0.5}})
-    assert check(config.model_dump(mode="json")) == config
-    assert check({"task": {"name": "adding"}, "model": {"readout": "attention"}}).model.readout == "attention"
+    config = check(Config, {"task": {"name": "pronunciation"}, "model": {"beam_size": 3, "length_penalty": 0.5}})
+    assert check(Config, config.model_dump(mode="json")) == config
+    assert check(Config, {"task": {"name": "adding"}, "model": {"readout": "attention"}}).model.readout == "attention"

@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import config as configs
-from experiments import losses
-from experiments.errors import UserError
-from experiments.model import build_model
+from experiments.config import configs
+from experiments.models.build import build_model
+from experiments.runs.config import Config
+from experiments.system.errors import UserError
 from experiments.tasks import Task, Vectors
-from experiments.tasks.judged import Judged
+from experiments.tasks.inputs import Judged
+from experiments.training import losses
 
 MEMBERS = 3
 
@@ -38,7 +39,7 @@ def write(tmp_path_factory):
     def written(*settings, task="adding"):
         path = folder / "made.yaml"
         path.write_text(f"task: {{name: {task}}}\n")
-        return configs.load(path, ["training.batch_size=6", *settings])
+        return configs.load(Config, path, ["training.batch_size=6", *settings])
 
     return written
 

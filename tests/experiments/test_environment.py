@@ -2,7 +2,7 @@ import json
 
 import jax
 
-from experiments import environment
+from experiments.runs import environment
 
 
 def test_environment_names_versions_device_and_data():

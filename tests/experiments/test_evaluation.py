@@ -2,14 +2,15 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import config as configs
-from experiments.evaluation import Evaluator
-from experiments.experiment import assemble
+from experiments.config import configs
+from experiments.runs.config import Config
+from experiments.training.evaluation import Evaluator
+from experiments.training.experiment import assemble
 
 
 def evaluator(**training):
     values = {"task": {"name": "digits", "steps": 8}, "model": {"features": 4}, "training": training}
-    experiment = assemble(configs.check(values))
+    experiment = assemble(configs.check(Config, values))
     params = jax.jit(experiment.model.init)(jax.random.key(3), experiment.train_batch(1).inputs)
     return experiment, Evaluator(experiment), params
 

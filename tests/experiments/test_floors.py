@@ -7,10 +7,10 @@ import types
 import numpy as np
 import pytest
 
-from experiments.floors import cli, measured, pronunciation
-from experiments.floors.measured import Measured
+from experiments.floors import cli, measured_floor, pronunciation
+from experiments.floors.measured_floor import MeasuredFloor
 from experiments.floors.pronunciation import Rows
-from experiments.tasks.adding import AddingConfig
+from experiments.tasks.synthetic.adding import AddingConfig
 
 
 def run_with(monkeypatch, *figures):
@@ -22,7 +22,7 @@ def run_with(monkeypatch, *figures):
 
 
 def test_a_constant_that_is_the_value_rounded_agrees(monkeypatch, capsys):
-    figures = Measured("made", "accuracy", 0.8555556, "0.856"), Measured("made", "nll", 0.42196, "0.422")
+    figures = MeasuredFloor("made", "accuracy", 0.8555556, "0.856"), MeasuredFloor("made", "nll", 0.42196, "0.422")
     assert run_with(monkeypatch, *figures) == 0
     heading, first, second, note = capsys.readouterr().out.splitlines()
     assert heading.split() == ["task", "metric", "measured", "in", "the", "task"]
@@ -33,14 +33,17 @@ def test_a_constant_that_is_the_value_rounded_agrees(monkeypatch, capsys):
 
 @pytest.mark.parametrize(("value", "constant"), [(0.8561, "0.857"), (0.1466, "0.1467"), (0.9004, "0.9000"), (0.5, "")])
 def test_one_that_is_not_or_is_gone_gives_1(value, constant, monkeypatch, capsys):
-    assert run_with(monkeypatch, Measured("made", "nll", 0.4, "0.400"), Measured("made", "mae", value, constant)) == 1
+    assert (
+        run_with(monkeypatch, MeasuredFloor("made", "nll", 0.4, "0.400"), MeasuredFloor("made", "mae", value, constant))
+        == 1
+    )
     _, first, second, _ = capsys.readouterr().out.splitlines()
     assert "differs" not in first
     assert second.split() == ["made", "mae", f"{value:.5f}", constant or "-", "differs"]
 
 
 def test_constants_are_read_with_their_decimals():
-    assert [measured.written(value) for value in (0.9, 0.81, 0.856, 0.1466, 1.0)] == [
+    assert [measured_floor.written(value) for value in (0.9, 0.81, 0.856, 0.1466, 1.0)] == [
         "0.900",
         "0.810",
         "0.856",
@@ -48,9 +51,9 @@ def test_constants_are_read_with_their_decimals():
         "1.000",
     ]
     note = "it has 0.455 wrong (0.426 without)"
-    assert measured.in_note(note, "has ") == "0.455"
-    assert measured.in_note(note, "wrong (", " without") == "0.426"
-    assert measured.in_note(note, "reaches ") == ""
+    assert measured_floor.in_note(note, "has ") == "0.455"
+    assert measured_floor.in_note(note, "wrong (", " without") == "0.426"
+    assert measured_floor.in_note(note, "reaches ") == ""
 
 
 def test_an_unknown_name_is_told_with_those_there_are(monkeypatch, capsys):

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import config
-from experiments.errors import UserError
-from experiments.frames_model import from_patches, pool, to_patches
-from experiments.model import build_model
+from experiments.config import configs
+from experiments.models.build import build_model
+from experiments.models.frames_model import from_patches, pool, to_patches
+from experiments.runs.config import Config
+from experiments.system.errors import UserError
 from experiments.tasks import build
 
 FORECAST = """
@@ -29,7 +30,7 @@ def load(tmp_path):
     def load(text, *overrides):
         path = tmp_path / "config.yaml"
         path.write_text(textwrap.dedent(text))
-        return config.load(path, list(overrides))
+        return configs.load(Config, path, list(overrides))
 
     return load
 

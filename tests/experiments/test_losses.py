@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import losses
 from experiments.tasks import Quantiles
+from experiments.training import losses
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(4, 6, 5)).astype(np.float32) * 3

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from experiments.errors import UserError
-from experiments.metrics_log import MetricsLog, cut_back, read
-from experiments.schema import TrainingConfig
+from experiments.config.schema import TrainingConfig
+from experiments.runs.metrics_log import MetricsLog, cut_back, read
+from experiments.system.errors import UserError
 
 TRAINING = TrainingConfig(steps=25, log_every=10, eval_every=20)
 # By hand: a training row every 10 steps and at the end, a validation row every 20 and at the end.

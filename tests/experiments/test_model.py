@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import gru_jax
-from experiments.model import build_model
-from experiments.schema import ModelConfig
+from experiments.config.schema import ModelConfig
+from experiments.models.build import build_model
 from experiments.tasks import Task, Tokens, Vectors
 
 CELLS = [

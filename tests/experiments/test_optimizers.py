@@ -7,8 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.optimizers import build_optimizer, learning_rate_schedule
-from experiments.schema import OptimizerConfig
+from experiments.config.schema import OptimizerConfig
+from experiments.training.optimizers import build_optimizer, learning_rate_schedule
 
 
 def rates(steps, **options):

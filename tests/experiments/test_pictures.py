@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from experiments import pictures
+from experiments.results import pictures
 
 
 def attention(rows, columns):

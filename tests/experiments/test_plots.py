@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from experiments import plots
-from experiments.errors import UserError
+from experiments.results import plots
+from experiments.system.errors import UserError
 from tests.experiments.runs import write_run
 
 

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from experiments import config as configs
 from experiments import pooled_folds
-from experiments.errors import UserError
-from experiments.pooled_folds import Pooled, differences, pool
-from experiments.report import read
-from experiments.run_directory import RunDirectory, find_runs
+from experiments.config import configs
+from experiments.results.pooled_folds import Pooled, differences, pool
+from experiments.results.records import read
+from experiments.runs.config import Config
+from experiments.runs.directory import RunDirectory, find_runs
+from experiments.system.errors import UserError
 from experiments.tasks import risk_scores
 
 EVENTS = {1: 1, 2: 0, 3: 1, 4: 0, 5: 0}
@@ -23,7 +24,7 @@ def write(folder, *, name="patients", seed=0, fold=1, risks, missing="mean", flo
     source = folder / "source.yaml"
     source.write_text(f"task: {{name: patients, fold: {fold}, missing: {missing}}}\nseed: {seed}\n{looks}")
     directory = RunDirectory(path)
-    directory.create(configs.load(source), "command")
+    directory.create(configs.load(Config, source), "command")
     numbers = FOLDS[fold]
     cases = {"number": numbers, "event": [EVENTS[number] for number in numbers]}
     cases |= {"risk": [risks[number] for number in numbers], "logistic": [number / 10 + floor for number in numbers]}

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments import cli, process
-from experiments.errors import FailedOnTheWay, UserError
+from experiments import cli
+from experiments.system import process
+from experiments.system.errors import FailedOnTheWay, UserError
 
 CHECKOUT = Path(cli.__file__).parents[1]
 TINY = "task: {name: copy}\n"
@@ -98,7 +99,7 @@ def test_streams_that_are_closed_or_full(directory):
 
 
 def test_a_file_opened_first_does_not_become_a_closed_stream(directory):
-    script = "from experiments import process; process.guarded(lambda: 0); print(open('tiny.yaml').fileno() > 2)"
+    script = "from experiments.system import process; process.guarded(lambda: 0); print(open('tiny.yaml').fileno() > 2)"
     result = shell(f'{sys.executable} -c "{script}" <&- 2>&-', directory)
     assert result.stdout == b"True\n"
 
@@ -114,7 +115,7 @@ def test_names_that_are_not_text_and_letters_that_the_terminal_lacks(directory):
     result = shell("$RUN config tiny.yaml task.name=chars task.path=$(ls caf*.yaml)", directory)
     assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
     assert b"expected text in UTF-8" in result.stderr
-    script = "from experiments import process; process.guarded(lambda: print('mean ± spread') or 0)"
+    script = "from experiments.system import process; process.guarded(lambda: print('mean ± spread') or 0)"
     result = shell(f'{sys.executable} -c "{script}"', directory, PYTHONIOENCODING="ascii")
     assert result.stdout == b"mean \\xb1 spread\n"
     assert sorted(os.listdir(directory)) == sorted([name, "tiny.yaml"])
@@ -149,7 +150,7 @@ def test_a_broken_package_is_a_line_with_the_reason(directory):
 
 INTERRUPTED = """
 import os, signal, sys, time
-from experiments import process
+from experiments.system import process
 class Dropped:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGINT)

@@ -3,8 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from experiments import progress
-from experiments.progress import ProgressLine
+from experiments.training import progress
+from experiments.training.progress import ProgressLine
 
 
 @pytest.fixture

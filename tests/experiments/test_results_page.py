@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from experiments import cli
-from experiments.compare.directory import find_comparisons
-from experiments.goals import GOALS
-from experiments.losses import BETTER
+from experiments.results.comparison_directory import find_comparisons
+from experiments.results.goals import GOALS
+from experiments.training.losses import BETTER
 from tests.experiments.runs import write_run
 
 

@@ -3,12 +3,14 @@ import sys
 
 import pytest
 
-from experiments import config as configs
-from experiments.errors import UserError
-from experiments.run_directory import RunDirectory, default_path, find_runs
-from experiments.whole_files import write_json, write_whole
+from experiments.config import configs
+from experiments.config.stored import default_path
+from experiments.runs.config import Config
+from experiments.runs.directory import RunDirectory, find_runs
+from experiments.system.errors import UserError
+from experiments.system.whole_files import write_json, write_whole
 
-CONFIG = configs.check({"task": {"name": "copy"}})
+CONFIG = configs.check(Config, {"task": {"name": "copy"}})
 
 
 @pytest.fixture
@@ -105,7 +107,7 @@ def test_a_file_in_the_place_of_a_directory(tmp_path):
 
 
 def test_another_config_is_refused_field_by_field(directory):
-    changed = configs.check({"task": {"name": "copy"}, "model": {"features": 3, "cell": "rnn"}})
+    changed = configs.check(Config, {"task": {"name": "copy"}, "model": {"features": 3, "cell": "rnn"}})
     lines = refusal(directory, changed)
     assert lines[0] == f"{directory}: holds a run of another config; choose another directory with --run-dir"
     assert f"model.features: 128 in {directory.config}, 3 now" in lines
@@ -151,7 +153,7 @@ def test_a_damaged_summary_is_named_with_the_way_out(directory, text):
 
 
 def test_two_processes_cannot_train_in_one_directory(directory):
-    hold = "import sys; from experiments.run_directory import RunDirectory\nwith RunDirectory(sys.argv[1]).lock():"
+    hold = "import sys; from experiments.runs.directory import RunDirectory\nwith RunDirectory(sys.argv[1]).lock():"
     script = f"{hold}\n print('held', flush=True)\n sys.stdin.read()"
     command = [sys.executable, "-c", script, str(directory)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:

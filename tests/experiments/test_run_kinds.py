@@ -6,10 +6,10 @@ import shutil
 import pytest
 
 from experiments import cli, pooled_folds
-from experiments.errors import UserError
-from experiments.run_directory import RunDirectory
-from experiments.run_kinds import kind_of
-from experiments.whole_files import write_json
+from experiments.config.kinds import kind_of
+from experiments.runs.directory import RunDirectory
+from experiments.system.errors import UserError
+from experiments.system.whole_files import write_json
 from tests.experiments.runs import write_run
 
 READERS = {"eval": [], "plot": [], "export": ["--to", "safetensors"]}

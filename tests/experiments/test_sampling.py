@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from experiments import tasks
-from experiments.errors import UserError
-from experiments.model import build_model
-from experiments.sampling import sample
-from experiments.schema import ModelConfig
-from experiments.tasks.adding import AddingConfig
-from experiments.tasks.chars import CharsConfig
+from experiments.config.schema import ModelConfig
+from experiments.models.build import build_model
+from experiments.system.errors import UserError
+from experiments.tasks.synthetic.adding import AddingConfig
+from experiments.tasks.text.chars import CharsConfig
+from experiments.training.sampling import sample
 
 
 @pytest.fixture(scope="module")

@@ -9,26 +9,28 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import config as configs
-from experiments import training
-from experiments.checkpoints import restore, saved_steps
 from experiments.compare.schema import CompareConfig
-from experiments.errors import UserError
-from experiments.experiment import assemble
-from experiments.run_directory import RunDirectory
-from experiments.start import begin
-from experiments.start_check import check
+from experiments.config import configs
+from experiments.runs.checkpoints import restore, saved_steps
+from experiments.runs.config import Config
+from experiments.runs.directory import RunDirectory
+from experiments.runs.start_check import check
+from experiments.system.errors import UserError
+from experiments.training import train as training
+from experiments.training.experiment import assemble
+from experiments.training.start_weights import begin
 
 pytestmark = pytest.mark.usefixtures("compile_once")
 
 
 def config(text, steps=3, start=None, **model):
     return configs.check(
+        Config,
         {
             "task": {"name": "chars", "window": 8, "path": str(text)},
             "model": {"features": 6, "input_features": 4, "start": None if start is None else str(start)} | model,
             "training": {"steps": steps, "batch_size": 4, "log_every": 1, "eval_every": 2, "keep_best": True},
-        }
+        },
     )
 
 
@@ -124,7 +126,7 @@ def test_it_is_said_recorded_and_repeated_by_its_config(texts, run, tmp_path):
     }
     assert outcome.summary["start"] == expected
     assert json.loads((tmp_path / "run" / "environment.json").read_text())["start"] == expected
-    again = configs.load(tmp_path / "run" / "config.yaml")
+    again = configs.load(Config, tmp_path / "run" / "config.yaml")
     assert again == of
     train(tmp_path / "again", again)
     assert (tmp_path / "again" / "metrics.jsonl").read_bytes() == (tmp_path / "run" / "metrics.jsonl").read_bytes()
@@ -204,4 +206,4 @@ def test_runs_that_cannot_be_begun_with(texts, run, tmp_path):
         config(texts / "one", start="")
     values = config(texts / "one", start=run).model_dump(mode="json") | {"compare": {"cells": ["gru", "rnn"]}}
     with pytest.raises(UserError, match=r"model\.start: a comparison begins every cell afresh"):
-        configs.check_as(CompareConfig, values)
+        configs.check(CompareConfig, values)

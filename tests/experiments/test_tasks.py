@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from experiments import losses, tasks
+from experiments import tasks
 from experiments.tasks import Batch, Frames, Sentences, TaskConfig, Tokens
 from experiments.tasks.task import Quantiles, cut
+from experiments.training import losses
 
 CONFIGS = {
     "copy": {"name": "copy", "length": 4, "symbols": 5, "delay": 6, "validation_rows": 30, "test_rows": 50},
@@ -165,7 +166,7 @@ def test_configs_refuse(config, path):
 
 def test_tasks_load_without_jax_or_scikit_learn():
     code = (
-        "import sys; from experiments import tasks; from experiments.tasks import chars, digits\n"
+        "import sys; from experiments import tasks; from experiments.tasks.text import chars; from experiments.tasks.images import digits\n"
         "tasks.check_data(digits.DigitsConfig(name='digits')); tasks.check_data(chars.CharsConfig(name='chars'))\n"
         "tasks.build(digits.DigitsConfig(name='digits'))\n"
         "print({'jax', 'flax', 'sklearn', 'pydoc_data.topics'} & set(sys.modules))"

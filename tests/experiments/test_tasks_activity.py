@@ -4,11 +4,11 @@ import importlib.util
 import numpy as np
 import pytest
 
-from experiments.errors import UserError
-from experiments.tasks import activity
-from experiments.tasks.activity import ActivityConfig
+from experiments.system.errors import UserError
+from experiments.tasks.motion import activity
+from experiments.tasks.motion.activity import ActivityConfig
+from experiments.tasks.motion.watch_augmentation import WatchAugmentation
 from experiments.tasks.packages import find
-from experiments.tasks.watch_augmentation import WatchAugmentation
 
 # How many windows each person has, and 2229 in all: counted when the data were chosen.
 WINDOWS = (270, 259, 143, 136, 235, 228, 251, 229, 230, 248)

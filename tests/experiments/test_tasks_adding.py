@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from experiments.tasks.adding import AddingConfig, build
+from experiments.tasks.synthetic.adding import AddingConfig, build
 
 
 @pytest.mark.parametrize("length", [2, 7, 50])

@@ -7,9 +7,9 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from experiments.errors import UserError
-from experiments.tasks import chars
-from experiments.tasks.chars import CharsConfig, build
+from experiments.system.errors import UserError
+from experiments.tasks.text import chars
+from experiments.tasks.text.chars import CharsConfig, build
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 
-from experiments.tasks.copying import CopyConfig, build
+from experiments.tasks.synthetic.copying import CopyConfig, build
 
 
 def test_each_row_asks_for_its_first_symbols_at_its_end():

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from experiments.errors import UserError
-from experiments.tasks import digits
-from experiments.tasks.digits import DigitsConfig, build
-from experiments.tasks.images import ImageAugmentation
+from experiments.system.errors import UserError
+from experiments.tasks.images import digits
+from experiments.tasks.images.augmentation import ImageAugmentation
+from experiments.tasks.images.digits import DigitsConfig, build
 
 
 @pytest.fixture(scope="module")

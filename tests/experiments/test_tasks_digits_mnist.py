@@ -4,10 +4,10 @@ import importlib.util
 import numpy as np
 import pytest
 
-from experiments.errors import UserError
-from experiments.tasks import digits_mnist
-from experiments.tasks.digits_mnist import DigitsMnistConfig
-from experiments.tasks.images import ImageAugmentation
+from experiments.system.errors import UserError
+from experiments.tasks.images import digits_mnist
+from experiments.tasks.images.augmentation import ImageAugmentation
+from experiments.tasks.images.digits_mnist import DigitsMnistConfig
 from experiments.tasks.packages import find
 
 

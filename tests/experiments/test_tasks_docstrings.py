@@ -7,10 +7,10 @@ import pytest
 from scipy.sparse.csgraph import connected_components
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from experiments.tasks import docstrings
-from experiments.tasks.components import components
-from experiments.tasks.docstrings import Pair, first_sentence, pair_of, part_of, split, words
-from experiments.tasks.tf_idf import likeness
+from experiments.tasks.summaries import docstrings
+from experiments.tasks.summaries.connected_components import components
+from experiments.tasks.summaries.docstrings import Pair, first_sentence, pair_of, part_of, split, words
+from experiments.tasks.text.tf_idf import likeness
 
 DOCSTRING = """\
 Return the :func:`sum` of

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from experiments.tasks.edit_distance import edit_distance
+from experiments.tasks.translation.edit_distance import edit_distance
 
 
 def test_edit_distance_is_the_shortest_path():

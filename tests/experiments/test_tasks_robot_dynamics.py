@@ -5,8 +5,8 @@ import pytest
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_absolute_error, r2_score
 
-from experiments.tasks.robot_dynamics import RobotDynamicsConfig, build
-from experiments.tasks.two_link_arm import GRAVITY, Arm, energy, motions, torque
+from experiments.tasks.motion.robot_dynamics import RobotDynamicsConfig, build
+from experiments.tasks.motion.two_link_arm import GRAVITY, Arm, energy, motions, torque
 
 
 @pytest.fixture(scope="module")

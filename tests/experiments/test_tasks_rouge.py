@@ -6,8 +6,8 @@ import itertools
 import numpy as np
 import pytest
 
-from experiments.tasks.docstrings import words
-from experiments.tasks.rouge import common_subsequence, rouge_l, shared
+from experiments.tasks.summaries.docstrings import words
+from experiments.tasks.summaries.rouge import common_subsequence, rouge_l, shared
 
 
 def test_the_longest_common_subsequence():

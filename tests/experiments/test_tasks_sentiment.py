@@ -9,15 +9,16 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import config as configs
-from experiments import pictures
-from experiments.errors import UserError
-from experiments.model import build_model
-from experiments.tasks import packages, reviews, sentiment, word_regression
-from experiments.tasks.judged import Judged
-from experiments.tasks.pooled import Pooled
-from experiments.tasks.reviews import Review, distinct, words
-from experiments.tasks.sentiment import SentimentConfig, build, cut, known_words
+from experiments.config import configs
+from experiments.models.build import build_model
+from experiments.results import pictures
+from experiments.runs.config import Config
+from experiments.system.errors import UserError
+from experiments.tasks import packages
+from experiments.tasks.inputs import Judged, Pooled
+from experiments.tasks.text import reviews, sentiment, word_regression
+from experiments.tasks.text.reviews import Review, distinct, words
+from experiments.tasks.text.sentiment import SentimentConfig, build, cut, known_words
 
 FILE = Path(__file__).parents[2] / "configs" / "sentiment.yaml"
 
@@ -240,7 +241,7 @@ def made(table):
     """A task with word vectors, the model of a config on it, and the model's first parameters."""
     settings = ["task.word_vectors=4", "model.input_features=4", "model.features=4", "model.bidirectional=false"]
     settings += ["model.members=1", "task.regression=false"]
-    config = configs.load(FILE, [f"task.path={table}", *settings])
+    config = configs.load(Config, FILE, [f"task.path={table}", *settings])
     task = build(config.task)
     model = build_model(config.model, task)
     return task, model, jax.jit(model.init)(jax.random.key(0), task.train_batch(0, 1, 1).inputs)
@@ -295,7 +296,7 @@ def test_another_width_than_that_of_the_word_vectors_is_refused(width, shown):
     with pytest.raises(
         UserError, match=rf"model\.input_features: expected 64, the width of .* task sentiment .* got {shown}"
     ):
-        configs.load(FILE, ["task.word_vectors=64", f"model.input_features={width}"])
+        configs.load(Config, FILE, ["task.word_vectors=64", f"model.input_features={width}"])
 
 
 def test_more_word_vectors_than_words_are_refused(table):

@@ -4,12 +4,12 @@ import re
 import numpy as np
 import pytest
 
-from experiments.errors import UserError
-from experiments.tasks import speech_digits, speech_vowels
+from experiments.system.errors import UserError
 from experiments.tasks.packages import find
-from experiments.tasks.ragged import RaggedAugmentation
-from experiments.tasks.speech_digits import SpeechDigitsConfig
-from experiments.tasks.speech_vowels import SpeechVowelsConfig
+from experiments.tasks.speech import speech_digits, speech_vowels
+from experiments.tasks.speech.recordings import RaggedAugmentation
+from experiments.tasks.speech.speech_digits import SpeechDigitsConfig
+from experiments.tasks.speech.speech_vowels import SpeechVowelsConfig
 
 
 def rows_of(task, split):

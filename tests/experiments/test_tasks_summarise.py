@@ -5,11 +5,11 @@ import importlib.util
 import numpy as np
 import pytest
 
-from experiments.errors import UserError
-from experiments.tasks import docstrings, summarise, summary_floors
-from experiments.tasks.docstrings import Pair, words
-from experiments.tasks.rouge import rouge_l
-from experiments.tasks.summarise import SLOTS, SummariseConfig, build, code, known_words, tokens_of, written
+from experiments.system.errors import UserError
+from experiments.tasks.summaries import docstrings, summarise, summary_floors
+from experiments.tasks.summaries.docstrings import Pair, words
+from experiments.tasks.summaries.rouge import rouge_l
+from experiments.tasks.summaries.summarise import SLOTS, SummariseConfig, build, code, known_words, tokens_of, written
 from tests.experiments.translations import answers
 
 KNOWN = ["the", "of", "."]

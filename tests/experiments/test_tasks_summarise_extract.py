@@ -6,11 +6,11 @@ import itertools
 import numpy as np
 import pytest
 
-from experiments.errors import UserError
-from experiments.tasks import docstrings, summarise_extract
-from experiments.tasks.docstrings import words
-from experiments.tasks.rouge import rouge_l
-from experiments.tasks.summarise_extract import SummariseExtractConfig, build, kept, parts_of, tokens
+from experiments.system.errors import UserError
+from experiments.tasks.summaries import docstrings, summarise_extract
+from experiments.tasks.summaries.docstrings import words
+from experiments.tasks.summaries.rouge import rouge_l
+from experiments.tasks.summaries.summarise_extract import SummariseExtractConfig, build, kept, parts_of, tokens
 
 
 def test_rare_words_are_told_apart_by_how_often_they_stand_there():

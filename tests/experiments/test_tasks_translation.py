@@ -9,10 +9,11 @@ import struct
 import numpy as np
 import pytest
 
-from experiments.config import check
-from experiments.errors import UserError
-from experiments.tasks import date_pairs, interface_strings, translation
-from experiments.tasks.translation import TranslationConfig, build, scores, split
+from experiments.config.configs import check
+from experiments.runs.config import Config
+from experiments.system.errors import UserError
+from experiments.tasks.translation import date_pairs, interface_strings, translation
+from experiments.tasks.translation.translation import TranslationConfig, build, scores, split
 from tests.experiments.translations import answers
 
 DAYS = ("lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche")
@@ -257,7 +258,7 @@ def test_what_is_missing_is_named(monkeypatch):
 
 def test_a_readout_is_refused():
     with pytest.raises(UserError, match=r"model\.readout: the encoder-decoder"):
-        check({"task": {"name": "translation"}, "model": {"readout": "last"}})
+        check(Config, {"task": {"name": "translation"}, "model": {"readout": "last"}})
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,15 @@ import pytest
 from scipy.ndimage import map_coordinates
 from sklearn.datasets import load_digits
 
-from experiments import config as configs
-from experiments.errors import UserError
-from experiments.tasks import moving_digits, next_frames, video
-from experiments.tasks.digits import Images
-from experiments.tasks.frames import Forecast
-from experiments.tasks.images import ImageAugmentation
+from experiments.config import configs
+from experiments.runs.config import Config
+from experiments.system.errors import UserError
+from experiments.tasks.images.augmentation import ImageAugmentation
+from experiments.tasks.images.digits import Images
+from experiments.tasks.inputs import Forecast
 from experiments.tasks.task import Batch
-from experiments.tasks.video import VideoConfig
+from experiments.tasks.video import moving_digits, next_frames, video
+from experiments.tasks.video.video import VideoConfig
 
 FILE = Path(__file__).parents[2] / "configs" / "video.yaml"
 SIDE = 14
@@ -319,4 +320,4 @@ def test_a_missing_package_is_named_with_the_way_to_get_it(monkeypatch):
 )
 def test_speeds_that_fall_are_refused_whichever_is_set(setting, message):
     with pytest.raises(UserError, match=rf"^task\.highest_speed: {message}$"):
-        configs.load(FILE, [f"task.{setting}"])
+        configs.load(Config, FILE, [f"task.{setting}"])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from experiments.tasks.watch_augmentation import MIRROR, WatchAugmentation, augment, resample, rotations
+from experiments.tasks.motion.watch_augmentation import MIRROR, WatchAugmentation, augment, resample, rotations
 
 PIECES = np.random.default_rng(0).standard_normal((300, 300, 6))
 # A recording whose value says when it was taken.

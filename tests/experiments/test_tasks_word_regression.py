@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from experiments.tasks.word_regression import PENALTY, judgements
+from experiments.tasks.text.word_regression import PENALTY, judgements
 
 CLASSES = 3
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.tasks.word_vectors import word_vectors
+from experiments.tasks.text.word_vectors import word_vectors
 
 
 def by_hand(texts, vocabulary):

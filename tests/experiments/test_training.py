@@ -11,25 +11,28 @@ import optax
 import pytest
 from rich.console import Console
 
-from experiments import config as configs
-from experiments import metrics_log, training
-from experiments.ahead_of_time import compiled, need_jit
-from experiments.checkpoints import restore, saved_steps
-from experiments.errors import UserError
-from experiments.evaluation import evaluate_checkpoint
-from experiments.experiment import Experiment, assemble
-from experiments.run_directory import RunDirectory
+from experiments.config import configs
+from experiments.runs import metrics_log
+from experiments.runs.checkpoints import restore, saved_steps
+from experiments.runs.config import Config
+from experiments.runs.directory import RunDirectory
+from experiments.system.errors import UserError
+from experiments.training import train as training
+from experiments.training.ahead_of_time import compiled, need_jit
+from experiments.training.evaluation import evaluate_checkpoint
+from experiments.training.experiment import Experiment, assemble
 
 pytestmark = pytest.mark.usefixtures("compile_once")
 
 CONFIG = configs.check(
+    Config,
     {
         "task": {"name": "copy", "length": 2, "symbols": 3, "delay": 1, "validation_rows": 20, "test_rows": 30},
         "model": {"features": 6, "dropout_rate": 0.2},
         "optimizer": {"learning_rate": 0.05, "schedule": "cosine", "clip_norm": 0.5},
         "training": {"steps": 14, "batch_size": 4, "log_every": 3, "eval_every": 5, "keep_best": True},
         "checkpoint": {"every": 4},
-    }
+    },
 )
 
 
@@ -123,7 +126,7 @@ def test_summary_and_record_of_a_complete_run(whole):
     assert set(summary["seconds"]) == {"compile", "run"}
     # GRU on 5 one-hot tokens, then a read-out of 3 classes.
     assert summary["parameters"] == (5 * 18 + 6 * 18 + 18 + 18) + (6 * 3 + 3)
-    assert configs.load(path / "config.yaml") == CONFIG
+    assert configs.load(Config, path / "config.yaml") == CONFIG
     environment = json.loads((path / "environment.json").read_text())
     assert environment["packages"]["jax"] == jax.__version__
     assert environment["data"]["steps"] == 6
@@ -209,7 +212,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_spoils_no_checkpoint(tmp_pa
 def test_a_model_that_contradicts_the_task_is_refused_before_anything_is_written(tmp_path):
     values = CONFIG.model_dump(mode="json") | {"model": {"readout": "last"}}
     with pytest.raises(UserError, match=r"model\.readout"):
-        train(tmp_path / "run", configs.check(values))
+        train(tmp_path / "run", configs.check(Config, values))
     assert not (tmp_path / "run").exists()
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments import whole_files
-from experiments.errors import UserError
-from experiments.whole_files import check_folder, check_target, write_json, write_whole
+from experiments.system import whole_files
+from experiments.system.errors import UserError
+from experiments.system.whole_files import check_folder, check_target, write_json, write_whole
 
 
 def mode(path):

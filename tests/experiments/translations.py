@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments.tasks.sequences import Translation
+from experiments.tasks.inputs import Translation
 
 
 def answers(batch, steps, change):

@@ -1,0 +1,151 @@
+"""The blocks of a run's config that know no task: model, optimiser, training, checkpoints and logging.
+
+Each is frozen; unknown keys and values of another type are refused. A validator's ValueError is shown behind the path
+of the field that it belongs to. Nothing here imports JAX: a config is checked in a fraction of a second.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    field_validator,
+)
+from pydantic import ValidationInfo as Info
+
+from experiments.config.block import Block
+from experiments.config.cells import CellConfig, GRUCellConfig
+
+# Far above what anybody runs; above them only a slip of the finger, which would end in a failed allocation.
+Width = Annotated[int, Field(gt=0, le=2**16)]
+Rows = Annotated[int, Field(gt=0, le=2**20)]
+Layers = Annotated[int, Field(gt=0, le=2**8)]
+# Steps are counted in int32.
+Steps = Annotated[int, Field(gt=0, lt=2**31)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _run(path: str) -> str:
+    if not path.strip():
+        raise ValueError("expected a run directory or null, got an empty text")
+    # One spelling, so that RUN and RUN/ are one config.
+    return str(Path(path))
+
+
+# A run's directory, relative to where the command runs.
+Run = Annotated[str, AfterValidator(_run)]
+
+
+def _features(value: Any) -> int | tuple[int, ...]:
+    widths = value if isinstance(value, list | tuple) else (value,)
+    if not widths or any(
+        isinstance(width, bool) or not isinstance(width, int) or not 0 < width <= 2**16 for width in widths
+    ):
+        shown = "null" if value is None else repr(value)
+        raise ValueError(f"expected an integer > 0 and <= {2**16} (or a list of them, one width a layer), got {shown}")
+    return tuple(widths) if isinstance(value, list | tuple) else value
+
+
+Features = Annotated[int | tuple[int, ...], PlainValidator(_features), PlainSerializer(lambda value: value)]
+
+
+class ModelConfig(Block):
+    """Recurrent layers between an optional input layer and a linear read-out; or an encoder and a decoder of these.
+
+    What is None is left to the model, and has to be where the model knows nothing of the kind.
+    """
+
+    cell: CellConfig = GRUCellConfig(name="gru")
+    features: Features = 128
+    num_layers: Layers = 1
+    bidirectional: bool = False
+    dropout_rate: Fraction = 0.0
+    input_features: Width | None = None
+    readout: Literal["last", "mean", "attention", "every"] | None = None
+    members: Annotated[int, Field(gt=0, le=64)] = 1
+    """How many such models learn side by side, each from its own part of every batch; their answers are averaged."""
+    attention: Literal["additive", "dot_product"] | None = None
+    """Of an encoder-decoder; None: additive."""
+    beam_size: Annotated[int, Field(gt=0, le=2**10)] | None = None
+    """Of an encoder-decoder's search; None: 1, which is greedy."""
+    length_penalty: Annotated[float, Field(ge=0)] | None = None
+    """Of a beam search: the exponent that long targets are favoured by (Wu et al. 2016); None: 0."""
+    start: Run | None = None
+    """A finished run, whose weights (the best ones, where it kept them) the training begins with; None: random ones.
+
+    The layers that read on from the inputs must be of the same sizes. The read-out is taken where shape and classes
+    agree, the vectors of tokens where these are the same; what is not taken begins at random, and the run says so."""
+    unwritten_at_none: ClassVar[tuple[str, ...]] = ("start",)
+
+    @field_validator("num_layers")
+    @classmethod
+    def _a_width_for_each_layer(cls, num_layers: int, info: Info) -> int:
+        widths = info.data.get("features")
+        if isinstance(widths, tuple) and num_layers not in (1, len(widths)):
+            raise ValueError(f"model.features lists {len(widths)} widths, one a layer; leave num_layers out")
+        return num_layers
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The hidden width of each layer, first layer first."""
+        return self.features if isinstance(self.features, tuple) else (self.features,) * self.num_layers
+
+
+class OptimizerConfig(Block):
+    """The optimiser, the course of its learning rate over the run, and gradient clipping."""
+
+    name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
+    learning_rate: PositiveFloat = 1e-3
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    final_scale: Annotated[float, Field(ge=0, le=1)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    momentum: Fraction = 0.0
+    clip_norm: PositiveFloat | None = None
+
+    @field_validator("weight_decay")
+    @classmethod
+    def _only_adamw_decays(cls, decay: float, info: Info) -> float:
+        if decay and info.data.get("name", "adamw") != "adamw":
+            raise ValueError(f"only adamw decays weights; set optimizer.name=adamw (it is {info.data['name']})")
+        return decay
+
+    @field_validator("momentum")
+    @classmethod
+    def _only_sgd_has_momentum(cls, momentum: float, info: Info) -> float:
+        if momentum and info.data.get("name", "sgd") != "sgd":
+            raise ValueError(f"only sgd takes a momentum; set optimizer.name=sgd (it is {info.data['name']})")
+        return momentum
+
+
+class TrainingConfig(Block):
+    """How long to train, and how often to look; all intervals are in steps."""
+
+    steps: Steps = 1000
+    batch_size: Rows = 32
+    log_every: Steps = 50
+    eval_every: Steps = 500
+    eval_batch_size: Rows = 128
+    keep_best: bool = False
+    continue_from: Run | None = None
+    """A finished run of fewer steps to go on from, which ``train --continue RUN`` sets: with its parameters, its
+    optimiser's state and its count of steps, and the schedule of the new length."""
+    unwritten_at_none: ClassVar[tuple[str, ...]] = ("continue_from",)
+
+
+class CheckpointConfig(Block):
+    """How often to save (in steps), and how many of the latest checkpoints stay."""
+
+    every: Steps = 500
+    keep: Steps = 2
+
+
+class LoggingConfig(Block):
+    """What is written beside metrics.jsonl."""
+
+    tensorboard: bool = True
+    plots: bool = True

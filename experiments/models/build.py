@@ -1,0 +1,92 @@
+"""From a config to its cell and its model."""
+
+from typing import TYPE_CHECKING, Any
+
+import gru_jax
+from experiments.models.encoder_decoder import EncoderDecoder
+from experiments.models.ensemble import Ensemble
+from experiments.models.frames_model import FramesModel
+from experiments.models.sequence_model import SequenceModel
+from experiments.tasks import Frames, Sentences, Task
+
+if TYPE_CHECKING:
+    from experiments.config.cells import CellConfig
+    from experiments.config.schema import ModelConfig
+
+_CELLS = {
+    "gru": gru_jax.gru,
+    "gru_d": gru_jax.gru_d,
+    "lstm": gru_jax.lstm,
+    "rnn": gru_jax.rnn,
+    "min_gru": gru_jax.min_gru,
+}
+
+
+def build_cell(config: "CellConfig") -> gru_jax.Cell:
+    """Build the cell; the options of its config block are those of the function in gru_jax."""
+    return _CELLS[config.name](**config.model_dump(exclude={"name"}))
+
+
+def build_model(config: "ModelConfig", task: Task) -> Any:
+    """Build the model of ``config`` for ``task``; that the two suit each other, the config's schema has checked.
+
+    An `EncoderDecoder` for a task of sentences, a `FramesModel` for one of frames, a `SequenceModel` for any other, or
+    an `Ensemble` of these.
+    """
+    if isinstance(task.inputs, Frames):
+        return _frames_model(config, task, task.inputs)
+    if isinstance(task.inputs, Sentences):
+        return EncoderDecoder(
+            cell=build_cell(config.cell),
+            features=config.features,
+            inputs=task.inputs,
+            attention=config.attention or "additive",
+            num_layers=config.num_layers,
+            bidirectional=config.bidirectional,
+            dropout_rate=config.dropout_rate,
+            input_features=config.input_features,
+            beam_size=config.beam_size or 1,
+            length_penalty=config.length_penalty or 0.0,
+        )
+    model = SequenceModel(
+        cell=build_cell(config.cell),
+        features=config.features,
+        inputs=task.inputs,
+        outputs=task.outputs,
+        readout=config.readout or ("every" if task.per_step else "last"),
+        num_layers=config.num_layers,
+        bidirectional=config.bidirectional,
+        dropout_rate=config.dropout_rate,
+        input_features=config.input_features,
+    )
+    if config.members == 1:
+        return model
+    return Ensemble(model, config.members, probabilities=task.loss == "cross_entropy")
+
+
+def _frames_model(config: "ModelConfig", task: Task, frames: Frames) -> FramesModel:
+    patch_size, pool_size = None, 1
+    if config.cell.name == "conv_gru":
+        patch_size, pool_size = config.cell.patch_size, config.cell.pool_size
+        options = config.cell.model_dump(exclude={"name", "kernel_size", "patch_size", "pool_size"})
+        place = patch_size * pool_size
+        cell = gru_jax.conv_gru(
+            image_shape=(frames.height // place, frames.width // place),
+            kernel_shape=(config.cell.kernel_size, config.cell.kernel_size),
+            **options,
+        )
+    else:
+        cell = build_cell(config.cell)
+    return FramesModel(
+        cell=cell,
+        features=config.features,
+        inputs=frames,
+        outputs=task.outputs,
+        readout=config.readout or ("every" if task.per_step else "last"),
+        patch_size=patch_size,
+        pool_size=pool_size,
+        num_layers=config.num_layers,
+        bidirectional=config.bidirectional,
+        dropout_rate=config.dropout_rate,
+        input_features=config.input_features,
+    )

@@ -1,0 +1,83 @@
+"""The directory of a comparison. Nothing here imports JAX.
+
+config.yaml  command.txt  <cell>-<match>/<seed>/ (each a run's directory)  comparison.json  table.md  plots/*.png
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.config import configs, kinds, stored
+from experiments.runs.config import Config
+from experiments.runs.directory import RunDirectory
+from experiments.system.errors import UserError
+from experiments.system.whole_files import write_whole
+
+
+class CompareDirectory:
+    """The paths in a comparison's directory; making one of these touches nothing."""
+
+    def __init__(self, path: str | Path):
+        """``path``: the directory, which may be absent."""
+        run = RunDirectory(path)
+        self.path, self.config, self.command, self.plots, self.lock = (
+            run.path,
+            run.config,
+            run.command,
+            run.plots,
+            run.lock,
+        )
+        self.results = self.path / "comparison.json"
+        self.table = self.path / "table.md"
+
+    def __str__(self) -> str:
+        """The path, as it was given."""
+        return str(self.path)
+
+    def run(self, variant: str, seed: int) -> RunDirectory:
+        """The directory of one run."""
+        return RunDirectory(self.path / variant / str(seed))
+
+    def refuse_another(self, config: Config) -> None:
+        """UserError if this is the place of something else."""
+        kinds.refuse_what_holds_another(self.path, "comparison")
+        if not kinds.visible(self.path):
+            return
+        lines = configs.differences(stored.read(type(config), self.path), config, self.config)
+        if lines:
+            other = f"{self}: holds a comparison of another config; choose another directory with --run-dir"
+            raise UserError([other, *lines])
+
+    def begin(self, config: Config, command: str) -> None:
+        """Write what is known at the start."""
+        write_whole(self.config, configs.to_yaml(config))
+        write_whole(self.command, command + "\n")
+
+    def read_results(self) -> dict[str, Any]:
+        """What the end of the comparison left; UserError if it has not ended, or was damaged."""
+        try:
+            results = json.loads(self.results.read_text(encoding="utf-8"))
+            if missing := {"config", "command", "metric", "variants"} - set(results):
+                raise ValueError(f"no {', '.join(sorted(missing))}")
+            return results
+        except FileNotFoundError:
+            raise UserError(f"{self}: not finished; the command in {self.command} goes on with it") from None
+        except ValueError as error:
+            raise UserError(f"{self.results}: damaged ({error}); delete it, and compare writes it anew") from None
+
+
+def is_comparison(path: Path) -> bool:
+    """Whether a directory is a comparison's and not a run's, however far it came."""
+    return kinds.kind_of(path) == "comparison"
+
+
+def find_comparisons(paths: Sequence[Path]) -> list[CompareDirectory]:
+    """All comparisons at or below ``paths``, in order of their paths."""
+    found = {
+        file.parent.resolve(): CompareDirectory(file.parent)
+        for path in paths
+        for file in sorted(path.rglob("config.yaml"))
+        if is_comparison(file.parent)
+    }
+    return list(found.values())

@@ -1,0 +1,153 @@
+"""Going on from a finished run to more steps, in a directory of its own.
+
+    python -m experiments train CONFIG training.steps=2000 --continue RUN
+
+The new run begins with the old one's last state and with its rows of metrics; batches and dropout are functions of
+(seed, step), so nothing else has to be carried over. continued.json says where it began, and from then on the new
+directory needs the old one no more. Nothing here imports JAX.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.config import configs
+from experiments.runs import metrics_log
+from experiments.runs.config import Config
+from experiments.runs.directory import RunDirectory
+from experiments.system import whole_files
+from experiments.system.errors import UserError, named_by
+
+_OPTION = "--continue"
+# What makes the state and the batches what they are, and what of it acts only at the very beginning or in searches.
+_SAME = ("seed", "task", "model", "optimizer.name", "training.keep_best")
+_FREE = (
+    "model.start",
+    "model.dropout_rate",
+    "model.beam_size",
+    "model.length_penalty",
+    "model.cell.update_bias",
+    "model.cell.forget_bias",
+    "model.cell.chrono_span",
+)
+# Whether there is one changes what the optimiser's state is made of.
+_SWITCHES = ("optimizer.momentum", "optimizer.clip_norm")
+
+
+class Origin(NamedTuple):
+    """A run that another one goes on from."""
+
+    directory: RunDirectory
+    step: int
+    """Its last."""
+    rows: bytes
+    """Its rows of metrics but for those of the test split."""
+    notes: list[str]
+    """A line for each setting that is another one from here on."""
+
+    @property
+    def before(self) -> metrics_log.Before:
+        """What of it stands in the new run's metrics."""
+        return metrics_log.Before(self.step, self.rows.count(b"\n"))
+
+
+def load(file: Path | None, overrides: Sequence[str], origin: Path | None) -> tuple[Config, str]:
+    """The config of ``train [CONFIG] [KEY=VALUE ...] [--continue RUN]``, and its name; without CONFIG it is the run's.
+
+    Raises UserError for a mistake in any of them.
+    """
+    if origin is None:
+        assert file is not None
+        return configs.load(Config, file, overrides), file.stem
+    run, name = RunDirectory(origin), ""
+    if file is not None and "=" in str(file) and not file.exists():
+        file, overrides = None, [str(file), *overrides]
+    if file is None:
+        name = _name_of(run)
+    config = configs.load(Config, file or run.config, overrides)
+    values = config.model_dump(mode="json")
+    values["training"]["continue_from"] = str(origin)
+    return configs.check(Config, values), name or (file or run.config).stem
+
+
+def refuse_itself(config: Config, directory: RunDirectory) -> None:
+    """UserError for a run that is to go on in its own directory: it would be another run with the old one's name."""
+    origin = config.training.continue_from
+    if origin is not None and Path(origin).resolve() == directory.path.resolve():
+        raise UserError(f"{_OPTION}: {origin} is the run itself; choose another directory with --run-dir")
+
+
+def check(config: Config, directory: RunDirectory) -> Origin | None:
+    """The run that ``config`` goes on from in ``directory``, or None if it goes on from none.
+
+    Raises UserError for one that is not finished, is damaged, or has another model, and for fewer steps than it did.
+    """
+    if config.training.continue_from is None:
+        return None
+    refuse_itself(config, directory)
+    run = RunDirectory(config.training.continue_from)
+    with named_by(_OPTION):
+        there, _ = run.read_finished()
+        before = _before(run)
+        step = there.training.steps
+        rows = run.metrics.read_bytes() if run.metrics.exists() else b""
+        known = metrics_log.known_rows(run.metrics, there.training, step, before)
+    if config.training.steps <= step:
+        raise UserError(f"training.steps: expected more than the {step} of {run}, got {config.training.steps}")
+    if config.model.start not in (None, there.model.start):
+        raise UserError(
+            f"model.start: expected none beside {_OPTION}, which keeps the weights of {run}, got {config.model.start}; "
+            "leave one of the two out"
+        )
+    old, new = (configs.flatten(one.model_dump(mode="json")) for one in (there, config))
+    refused, notes = [], []
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) == new.get(key) or key in ("training.steps", "training.continue_from", "model.start"):
+            continue
+        said = f"{key}: {json.dumps(old.get(key))} in {run}, {json.dumps(new.get(key))} now"
+        (refused if _is_structure(key, old.get(key), new.get(key)) else notes).append(said)
+    if refused:
+        model = any(line.startswith("model.") for line in refused)
+        raise UserError(
+            f"{_OPTION}: expected the same task, seed, model and kind of optimiser; {'; '.join(refused)}; set them as "
+            f"there{'' if model else f', or begin a new training with its weights: model.start={run}'}"
+        )
+    kept = b"".join(rows.splitlines(keepends=True)[:known])
+    return Origin(run, step, kept, notes)
+
+
+def begun(directory: RunDirectory) -> metrics_log.Before:
+    """What a run in progress began with; UserError if its record is gone."""
+    values = directory.read_continued()
+    if values is None:
+        raise UserError(f"{directory.continued}: missing; restore it, or train again in another --run-dir")
+    return metrics_log.Before(values["step"], values["rows"])
+
+
+def adopt(origin: Origin, directory: RunDirectory) -> None:
+    """Write what the new run has of the old one before its own first step."""
+    values = {"run": str(origin.directory), "step": origin.step, "rows": origin.before.rows}
+    whole_files.write_json(directory.continued, values)
+    whole_files.write_whole(directory.metrics, origin.rows)
+
+
+def _name_of(run: RunDirectory) -> str:
+    """What the config of ``run`` is called; UserError if this version cannot read it, or it is gone."""
+    try:
+        run.read_config()
+        return (run.read_summary() or {}).get("config") or run.path.resolve().parent.name
+    except UserError as error:
+        # A run that has begun needs the old one no more, but the command has no config without it.
+        gone = "; a run DIR that went on from it: train DIR/config.yaml --run-dir DIR" if not run.path.exists() else ""
+        raise UserError([f"{_OPTION}: {line}{gone}" for line in error.messages]) from None
+
+
+def _before(run: RunDirectory) -> metrics_log.Before:
+    return begun(run) if run.continued.exists() else metrics_log.NOTHING
+
+
+def _is_structure(key: str, old: object, new: object) -> bool:
+    if key in _SWITCHES:
+        return bool(old) != bool(new)
+    return key not in _FREE and any(key == one or key.startswith(f"{one}.") for one in _SAME)

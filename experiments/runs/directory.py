@@ -1,0 +1,189 @@
+"""The directory of one run: where it lies, what its files say about the run, and what forbids using it.
+
+    config.yaml  command.txt  environment.json  metrics.jsonl  tensorboard/  checkpoints/  plots/  summary.json  …
+
+config.yaml is written first and summary.json last, each in one rename, so that a directory without the first is not a
+run and one without the second is not finished. Nothing here imports JAX.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from experiments import tasks
+from experiments.config import configs, kinds, stored
+from experiments.runs.config import Config
+from experiments.system.errors import UserError
+from experiments.system.whole_files import write_whole
+
+Status = Literal["new", "unfinished", "complete"]
+
+
+class RunDirectory:
+    """The paths in a run's directory; making one of these touches nothing."""
+
+    def __init__(self, path: str | Path):
+        """``path``: the directory, which may be absent."""
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.command = self.path / "command.txt"
+        self.environment = self.path / "environment.json"
+        self.continued = self.path / "continued.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.tensorboard = self.path / "tensorboard"
+        self.checkpoints = self.path / "checkpoints"
+        self.plots = self.path / "plots"
+        self.sample = self.path / "sample.txt"
+        self.pictures = self.path / "pictures.json"
+        self.summary = self.path / "summary.json"
+
+    def __str__(self) -> str:
+        """The path, as it was given."""
+        return str(self.path)
+
+    def read_config(self) -> Config:
+        """The config that the run was started with; UserError if there is none that this version reads, or no run."""
+        kinds.refuse_what_is_no_run(self.path)
+        return stored.read(Config, self.path)
+
+    def check_data(self, config: Config) -> None:
+        """UserError, with the way to get it, if the data that the run was trained on is not here; loads nothing."""
+        try:
+            tasks.check_data(config.task)
+        except UserError as error:
+            lines = [line.removeprefix("task.name: ") for line in error.messages]
+            raise UserError([f"{self}: its data is missing: {line}" for line in lines]) from None
+
+    def read_finished(self) -> tuple[Config, dict[str, Any]]:
+        """The config and the summary of a run that came to its end; UserError, with the way on, for any other."""
+        config, summary = self.read_config(), self.read_summary() or {}
+        if summary.get("status") == "diverged":
+            raise UserError(
+                f"{self}: this run diverged at step {summary.get('diverged_at_step')}, so it has no model to go on "
+                "from; train another config"
+            )
+        if summary.get("status") != "complete":
+            raise UserError(f"{self}: not finished; the command in {self.command} goes on with it")
+        return config, summary
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """What the end of the run left, or None if it has not ended; UserError if it was damaged."""
+        remedy = "delete it, and train goes on from the last checkpoint"
+        summary = self._read_json(self.summary, remedy)
+        if summary and summary.get("status") == "complete" and not {"test", "seconds", "steps"} <= summary.keys():
+            raise UserError(f"{self.summary}: damaged (complete, but without its results); {remedy}")
+        return summary
+
+    def read_environment(self) -> dict[str, Any] | None:
+        """What the run was started on, or None if it did not come so far; UserError if it was damaged."""
+        return self._read_json(self.environment, "delete it, and train writes it anew")
+
+    def read_pictures(self) -> dict[str, Any]:
+        """What `experiments.results.pictures` draws of the test split, by file stem; empty if there is nothing."""
+        return self._read_json(self.pictures, "delete it, and train again in another --run-dir to have it back") or {}
+
+    def read_continued(self) -> dict[str, Any] | None:
+        """What the run began with of one that it goes on from (``run``, ``step``, ``rows``); None if of none."""
+        remedy = "restore it, or train again in another --run-dir"
+        values = self._read_json(self.continued, remedy)
+        if values is not None and not {"run", "step", "rows"} <= values.keys():
+            raise UserError(f"{self.continued}: damaged (without run, step and rows); {remedy}")
+        return values
+
+    def _read_json(self, path: Path, remedy: str) -> dict[str, Any] | None:
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}; mend that") from None
+        except ValueError as error:
+            raise UserError(f"{path}: damaged ({error}); {remedy}") from None
+        if not isinstance(values, dict):
+            raise UserError(f"{path}: damaged (not a mapping); {remedy}")
+        return values
+
+    def refuse_other_data(self, facts: Mapping[str, Any]) -> None:
+        """UserError if the run was started on data with another hash than these facts of its task have."""
+        data = (self.read_environment() or {}).get("data", {})
+        before, now = data.get("sha256") if isinstance(data, dict) else None, facts.get("sha256")
+        if before is not None and before != now:
+            raise UserError(
+                f"{self}: was started on other data (sha256 {str(before)[:10]}... then, {str(now)[:10]}... now); bring "
+                f"that data back ({self.environment} names the versions it came with), or train in another --run-dir"
+            )
+
+    def inspect(self, config: Config) -> Status:
+        """Say whether ``config`` may be trained here, and how; UserError, with the way out, if it may not."""
+        kinds.refuse_what_holds_another(self.path, "run")
+        if not kinds.visible(self.path):
+            return "new"
+        self._refuse_wrong_kinds()
+        self._refuse_another_config(config)
+        summary = self.read_summary() or {}
+        if summary.get("status") == "diverged":
+            raise UserError(
+                f"{self}: this run diverged at step {summary.get('diverged_at_step')}, and would again; {ADVICE} "
+                "(another config gets a directory of its own); another --run-dir repeats it"
+            )
+        return "complete" if summary.get("status") == "complete" else "unfinished"
+
+    def _refuse_wrong_kinds(self) -> None:
+        folders = (self.tensorboard, self.checkpoints, self.plots)
+        files = (self.config, self.command, self.environment, self.metrics, self.sample, self.pictures, self.summary)
+        for path in (*folders, *files, self.continued):
+            if path.exists() and path.is_dir() != (path in folders):
+                kind = "directory" if path in folders else "file"
+                raise UserError(f"{path}: expected a {kind}; move it away, or choose another directory with --run-dir")
+
+    def _refuse_another_config(self, config: Config) -> None:
+        lines = configs.differences(self.read_config(), config, self.config)
+        if lines:
+            raise UserError([f"{self}: holds a run of another config; choose another directory with --run-dir", *lines])
+
+    def create(self, config: Config, command: str) -> None:
+        """Make the directory and write what is known at the start; what a resumed run has is left as it is."""
+        if not self.config.exists():
+            write_whole(self.config, configs.to_yaml(config))
+        if not self.command.exists():
+            write_whole(self.command, command + "\n")
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Make the directory and hold it: UserError if another process does. The hold ends with the process."""
+        self._make()
+        with open(self.path / ".lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    f"{self}: another process is training here; wait for it, or choose another directory with --run-dir"
+                ) from None
+            yield
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self}: cannot be made: {error.strerror}; choose another with --run-dir") from None
+        if not os.access(self.path, os.W_OK):
+            raise UserError(f"{self}: cannot be written to; choose another with --run-dir")
+
+
+ADVICE = "try a smaller optimizer.learning_rate, optimizer.clip_norm=1.0, or a longer optimizer.warmup_steps"
+
+
+def find_runs(paths: list[Path]) -> list[RunDirectory]:
+    """All run directories at or below ``paths``, in order of their paths; UserError for a path with none."""
+    runs: dict[Path, RunDirectory] = {}
+    for path in paths:
+        below = [file.parent for file in sorted(path.rglob("config.yaml")) if kinds.is_run(file.parent)]
+        if not below:
+            kinds.refuse_what_holds_no_run(path)
+        for directory in below:
+            runs.setdefault(directory.resolve(), RunDirectory(directory))
+    return list(runs.values())

@@ -1,0 +1,60 @@
+"""Numbers as TensorBoard events, written by the thread that has them.
+
+tensorboardX's own SummaryWriter writes from a thread that dies of a full disk, after which whoever gives it an eleventh
+number waits for ever.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from experiments.system.whole_files import naming
+
+# TensorBoard shows what is in the file; a flush costs a write, and no wait for the disk.
+_SECONDS_BETWEEN_FLUSHES = 10.0
+
+
+class EventFile:
+    """One file of scalars in a folder that TensorBoard reads; an OSError names the folder."""
+
+    def __init__(self, folder: Path, resumed_at: int = 0):
+        """``resumed_at``: TensorBoard forgets what an earlier process wrote of the steps after this one."""
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto import event_pb2
+        from tensorboardX.summary import scalar
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._scalar = folder, scalar
+        # Its annotations know none of what protobuf makes.
+        self._messages = cast("Any", event_pb2)
+        with naming(folder):
+            # The suffix keeps a process from overwriting the file of an earlier one that began in the same second.
+            self._writer = EventsWriter(str(folder / "events"), f".from_step_{resumed_at}")
+            if resumed_at:
+                log = self._messages.SessionLog
+                self._write(step=resumed_at + 1, file_version="brain.Event:2")
+                self._write(step=resumed_at + 1, session_log=log(status=log.START))
+        self._flushed = time.monotonic()
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Write each value under its name."""
+        with naming(self._folder):
+            for name, value in values.items():
+                self._write(step=step, summary=self._scalar(name, value))
+        if time.monotonic() - self._flushed > _SECONDS_BETWEEN_FLUSHES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Put all on the disk."""
+        with naming(self._folder):
+            self._writer.flush()
+        self._flushed = time.monotonic()
+
+    def close(self) -> None:
+        """Put all on the disk, and let go of the file."""
+        with naming(self._folder):
+            self._writer.close()
+
+    def _write(self, **fields: Any) -> None:
+        self._writer.write_event(self._messages.Event(wall_time=time.time(), **fields))

@@ -1,0 +1,151 @@
+"""A command as a process: its streams, its signals, and what it says of all that went wrong.
+
+Exit codes: 0 done, 1 failed on the way (a run diverged, a disk is full), 2 a mistake of the user's, 130 or 143 stopped
+by a signal, 141 its output was not wanted any more. Imports nothing that might be missing.
+"""
+
+import codecs
+import errno
+import io
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from experiments.system import needed_packages, whole_files
+from experiments.system.errors import UserError
+
+INTERRUPTED = 130
+_OUTPUT_NOT_WANTED = 141
+_SECONDS_UNTIL_AGAIN = 0.02
+
+# The machine's, where the same command may end well another time.
+_WRITERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_MACHINES = (*_WRITERS, errno.EIO, errno.ENOMEM)
+
+
+def guarded(run: Callable[[], int]) -> int:
+    """The exit code of ``run()``; what a user or the machine got wrong is one line each on stderr."""
+    _prepare_streams()
+    try:
+        try:
+            code = run()
+        except SystemExit as ended:
+            # argparse has printed its help, or what is wrong with the arguments.
+            code = ended.code if isinstance(ended.code, int) else 0
+        with whole_files.naming("standard output"):
+            sys.stdout.flush()
+        return code
+    except UserError as error:
+        return _told(error.messages, error.exit_code)
+    except BrokenPipeError:
+        _forget_output()
+        return _OUTPUT_NOT_WANTED
+    except OSError as error:
+        return _os_error(error)
+    except ImportError as error:
+        line = needed_packages.explanation(error)
+        if line is None:
+            raise
+        return _told([line], 2)
+    except KeyboardInterrupt:
+        return _told(["interrupted"], INTERRUPTED)
+
+
+def exit_with(run: Callable[[], int]) -> None:
+    """As `guarded`, for the whole of a process: from its first import to its end."""
+    sys.unraisablehook = _unraisable
+    code = guarded(run)
+    # What is left is Python's own end, where an interrupt would print a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if code == INTERRUPTED:
+        # All that was to be closed is. Python may have another exit code in mind: after an interrupt within `exec`, as
+        # that of a named tuple, it ends by the signal, whoever caught it.
+        os._exit(code)
+    sys.exit(code)
+
+
+def _told(lines: list[str], code: int) -> int:
+    """Print to stderr, which may be closed or full, after what stdout has to say."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _forget_output()
+    try:
+        for line in lines:
+            print(line, file=sys.stderr)
+        sys.stderr.flush()
+    except OSError:
+        _forget(sys.stderr)
+    return code
+
+
+def _os_error(error: OSError) -> int:
+    name, reason = error.filename, error.strerror or str(error)
+    if name is None and error.errno in _WRITERS:
+        # All that writes files names them.
+        name = "standard output"
+    where = f"{os.fsdecode(name) if isinstance(name, str | bytes) else name}: " if name is not None else ""
+    if error.errno in _MACHINES:
+        return _told([f"{where}{reason}; make room or mend that, and give the same command again"], 1)
+    return _told([f"{where}{reason}; mend that, or choose another place"], 2)
+
+
+def _unraisable(what: Any) -> None:
+    """An interrupt that came where Python drops exceptions, as in a callback of JAX's, comes again a little later."""
+    if what.exc_type is not None and issubclass(what.exc_type, KeyboardInterrupt):
+        # A signal, unlike `_thread.interrupt_main`, also ends a wait.
+        again = threading.Timer(_SECONDS_UNTIL_AGAIN, os.kill, (os.getpid(), signal.SIGINT))
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(what)
+
+
+def _prepare_streams() -> None:
+    """Let nothing that is printed fail for its letters, and no file take the place of a stream that is closed."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest number that is free, which is this one.
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (open as long as the process)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_LETTERS)
+
+
+def _forget_output() -> None:
+    _forget(sys.stdout)
+
+
+def _forget(stream: Any) -> None:
+    """Let what a stream still holds go nowhere: else Python's end would try again, and print a traceback."""
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+def _as_bytes_or_escapes(error: UnicodeError) -> tuple[bytes, int]:
+    """Of a file name that is not text its bytes, as ls prints them; of a letter that the terminal lacks an escape."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    parts = [
+        bytes([ord(letter) - 0xDC00]) if 0xDC80 <= ord(letter) <= 0xDCFF else letter.encode("ascii", "backslashreplace")
+        for letter in letters
+    ]
+    return b"".join(parts), error.end
+
+
+_LETTERS = "experiments.letters"
+codecs.register_error(_LETTERS, _as_bytes_or_escapes)

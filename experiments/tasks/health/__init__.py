@@ -1,0 +1,1 @@
+"""Patients over their visits, with values missing."""

@@ -1,0 +1,1 @@
+"""Scores for piano: which keys sound next."""

@@ -1,0 +1,55 @@
+"""Which tasks there are: each registers itself, at the end of its own file."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, get_args
+
+from experiments.tasks.packages import DataSet
+from experiments.tasks.task import Task, TaskBlock
+
+
+class Registered(NamedTuple):
+    """A task by its parts."""
+
+    block: type[TaskBlock]
+    """Its config block."""
+    check_data: Callable[[Any], None]
+    """(config) -> None; raises UserError, with the way to get it, if data is missing. Cheap, loads nothing."""
+    build: Callable[[Any], Task]
+    """(config) -> the task, its data loaded."""
+    data: tuple[DataSet, ...]
+    """What it reads of installed packages."""
+
+
+_TASKS: dict[str, Registered] = {}
+
+
+def register(
+    block: type[TaskBlock],
+    check_data: Callable[[Any], None],
+    build: Callable[[Any], Task],
+    data: Sequence[DataSet] = (),
+) -> None:
+    """Make a task known by the ``name`` of its config block; ValueError if another task has that name."""
+    (name,) = get_args(block.model_fields["name"].annotation)
+    if name in _TASKS and _TASKS[name].block is not block:
+        raise ValueError(f"task {name}: {_TASKS[name].block.__module__} has registered one of this name")
+    _TASKS[name] = Registered(block, check_data, build, tuple(data))
+
+
+def registered() -> Iterator[tuple[str, Registered]]:
+    """All tasks with their names, in order of these."""
+    return iter(sorted(_TASKS.items()))
+
+
+def named(name: str) -> Registered:
+    """The task of this name."""
+    return _TASKS[name]
+
+
+def data_sets() -> list[tuple[DataSet, list[str]]]:
+    """Every set of data, with the names of the tasks that read it."""
+    readers: dict[DataSet, list[str]] = {}
+    for name, task in registered():
+        for data in task.data:
+            readers.setdefault(data, []).append(name)
+    return list(readers.items())

@@ -1,0 +1,1 @@
+"""Measured series, and forecasts of them."""

@@ -1,0 +1,1 @@
+"""Recordings of speech: which digit was spoken, and who spoke."""

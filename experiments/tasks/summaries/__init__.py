@@ -1,0 +1,1 @@
+"""Summaries of docstrings: written anew, or picked from their words."""

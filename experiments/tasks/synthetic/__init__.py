@@ -1,0 +1,1 @@
+"""Sequences made up to ask for memory."""

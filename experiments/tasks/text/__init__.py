@@ -1,0 +1,1 @@
+"""Texts: characters one by one, and labels of whole texts."""

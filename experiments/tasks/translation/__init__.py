@@ -1,0 +1,1 @@
+"""One sequence of characters into another: languages, dates, pronunciation."""

@@ -1,0 +1,1 @@
+"""Clips of moving digits: the next frame, or which digits they show."""
