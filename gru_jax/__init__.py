@@ -1,8 +1,8 @@
 """The GRU for JAX: exact, fast, complete, usable from a config file.
 
-Cells are records of pure functions; `scan` runs one over time and `scan_layers` runs a stack of them. The Flax modules
-`gru_jax.nnx` and `gru_jax.linen`, `gru_jax.interop` for weights of other frameworks and `gru_jax.export` for models
-that run elsewhere load when they are first used, so that importing this needs JAX alone.
+Cells are records of pure functions; `scan` runs one over time and `scan_layers` runs a stack of them. Some parts load
+on first use, so that importing gru_jax needs JAX alone: `gru_jax.nnx` and `gru_jax.linen` (Flax modules),
+`gru_jax.interop` (weights of other frameworks) and `gru_jax.export` (models that run elsewhere).
 """
 
 import importlib

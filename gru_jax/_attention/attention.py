@@ -1,6 +1,6 @@
 """Attention: a mean of values, weighted by how well each one's key suits a query.
 
-Additive and scaled dot-product scores, time-major: keys `(S, *B, K)`, one query `(*B, Q)` or many, `(L, *B, Q)`.
+Scores are additive or scaled dot products. Arrays are time-major: keys `(S, *B, K)`, query `(*B, Q)` or `(L, *B, Q)`.
 """
 
 import functools
@@ -217,7 +217,7 @@ def dot_product_attention(
 
 
 def remember(params: AttentionParams, keys: jax.Array, values: jax.Array, valid: jax.Array | None) -> AttentionMemory:
-    """Do once what does not depend on the query."""
+    """The memory of these keys and values: all that does not depend on the query, computed once."""
     keys, values = (zero_where_invalid(part, valid) for part in (keys, values))
     if isinstance(params, AdditiveAttentionParams):
         params = compute_params(params, keys.dtype)
@@ -256,7 +256,7 @@ def _dot_products(query: jax.Array, keys: jax.Array, batch: tuple[int, ...]) -> 
 def checked_attention(
     kind: type, params: Any, query: Any, keys: Any, values: Any, lengths: Any, mask: Any, layout: Layout
 ) -> tuple[jax.Array, jax.Array]:
-    """Attention with params of this kind, all arrays, also those returned, of this layout."""
+    """Context and weights of attention with params of this kind; all arrays, also those returned, have this layout."""
     sizes = check_attention_params(kind, params, ATTENTION_SHAPES[kind])
     params = jax.tree.map(jnp.asarray, params)
     keys = check_width("keys", keys, layout.letters("S", "K"), sizes["K"], 2)
@@ -279,7 +279,7 @@ def checked_attention(
     return _in_layout(layout, params, query, keys, values, valid)
 
 
-# One program: what is moved before padding is cut off may hold NaN, which JAX, told to look for them, must not see.
+# One program: axes are moved before padding is zeroed, and jax_debug_nans must not see the NaN that it may hold.
 @functools.partial(jax.jit, static_argnums=0, inline=True)
 def _in_layout(
     layout: Layout, params: Any, query: jax.Array, keys: jax.Array, values: jax.Array, valid: jax.Array | None
@@ -295,7 +295,7 @@ def _in_layout(
 
 
 def _check_query(query: Any, width: int, batch: tuple[int, ...], layout: Layout) -> jax.Array:
-    """One query for each row, or many: time-major with any axes before the batch, batch-major with one after it."""
+    """The query, checked: one for each row, or many, on any axes before the batch or, batch-major, on one after it."""
     letters = f"(*B, Q) or {layout.letters('L', 'Q')}"
     query = check_width("query", query, letters, width, 1 + len(batch))
     one = query.shape[:-1] == batch

@@ -103,7 +103,7 @@ def attention_pooling(
 
 
 def checked_pooling(params: Any, ys: Any, lengths: Any, mask: Any, layout: Layout) -> tuple[jax.Array, jax.Array]:
-    """`attention_pooling` of ys, and with a mask and weights, of this layout."""
+    """`attention_pooling`, where ys, the mask and the weights have this layout."""
     shapes = {"w": ("F", "A"), "b": ("A",), "u": ("A",)}
     sizes = check_attention_params(AttentionPoolingParams, params, shapes)
     ys = check_width("ys", ys, layout.letters("T", "F"), sizes["F"], 2)
@@ -119,7 +119,7 @@ def checked_pooling(params: Any, ys: Any, lengths: Any, mask: Any, layout: Layou
     return _in_layout(layout, params, ys, valid)
 
 
-# One program: what is moved before padding is cut off may hold NaN, which JAX, told to look for them, must not see.
+# One program: axes are moved before padding is zeroed, and jax_debug_nans must not see the NaN that it may hold.
 @functools.partial(jax.jit, static_argnums=0, inline=True)
 def _in_layout(layout: Layout, params: Any, ys: jax.Array, valid: jax.Array | None) -> tuple[jax.Array, jax.Array]:
     ys = zero_where_invalid(layout.time_first(ys), valid)

@@ -22,7 +22,7 @@ class Layout(NamedTuple):
 
     @property
     def place(self) -> str:
-        """In words."""
+        """The place of the time axis, in words."""
         return "after the batch" if self.batch_major else "first"
 
     def letters(self, time: str, features: str = "") -> str:
@@ -35,7 +35,7 @@ class Layout(NamedTuple):
         return (shape[-1], shape[:-1]) if self.batch_major else (shape[0], shape[1:])
 
     def time_first(self, array: jax.Array, features: int = 1) -> jax.Array:
-        """With the time axis, which stands before so many axes of features, at the front."""
+        """The array with its time axis, which stands before `features` axes of features, moved to the front."""
         return jnp.moveaxis(array, -1 - features, 0) if self.batch_major else array
 
 
@@ -54,8 +54,8 @@ def valid_keys(
 ) -> jax.Array | None:
     """Bool `(S, *B)`, True where a key counts, or None where all do.
 
-    `names` are those of lengths and mask; `layout` is that of the mask; `like` are the letter of the time axis and the
-    name of the array that a mask is laid out like.
+    `names` are what messages call lengths and mask. `layout` is that of the mask. `like` is the letter of the time axis
+    and the name of the array that has the mask's layout.
     """
     if lengths is not None and mask is not None:
         raise ValueError(
@@ -72,7 +72,7 @@ def valid_keys(
 
 
 def zero_where_invalid(keys: jax.Array, valid: jax.Array | None) -> jax.Array:
-    """`(S, *B, F)` with zeros in place of what does not count."""
+    """Keys or values `(S, *B, F)`, with zeros where they do not count."""
     # Before any product: 0 * NaN in the backward pass would be NaN.
     return keys if valid is None else jnp.where(valid[..., None], keys, 0)
 
@@ -111,7 +111,7 @@ def check_attention_params(wanted: type, params: Any, shapes: Mapping[str, tuple
 
 
 def check_width(name: str, array: Any, letters: str, width: int, least_axes: int) -> jax.Array:
-    """A float array of at least so many axes, the last of a width that the params were made for."""
+    """A float array, checked to have at least `least_axes` axes, the last as wide as the params were made for."""
     array = check_float_array(name, array)
     if array.ndim < least_axes or array.shape[-1] != width:
         raise ValueError(

@@ -11,17 +11,17 @@ from jax import lax
 def run_in_chunks(
     run: Callable[[Any, Any], tuple[Any, Any]], carry: Any, steps: Any, size: int, *, reverse: bool
 ) -> tuple[Any, Any]:
-    """`run(carry, steps)` piece by piece, threading the carry: what one call over all steps would return.
+    """Call `run` piece by piece, threading the carry; returns what one call over all steps would return.
 
     Args:
       run: `(carry, steps) -> (carry, ys)` over any number of steps, leaves of steps and ys `(steps, ...)`.
       carry: what the first piece run starts from.
       steps: leaves `(T, ...)`; at least one leaf.
-      size: steps of one piece; what is left over is a shorter piece of its own, the last one run.
+      size: steps of one piece; the steps left over are a shorter piece, the last one run.
       reverse: whether the pieces are run from the last to the first, as `run` then does with its own steps.
     """
     total = jax.tree.leaves(steps)[0].shape[0]
-    # The first for sizes that are symbolic, under jax.export.
+    # The equality is for symbolic sizes, under jax.export.
     if total == size or total < size:
         return run(carry, steps)
     chunks, rest = divmod(total, size)

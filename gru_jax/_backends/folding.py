@@ -1,8 +1,8 @@
 """Functions of a batch whose vmap is a wider batch.
 
 `jax.vmap` maps a program operation by operation. Operations that are parallel over time get the mapped axis in front,
-loops over time get it behind the time axis, and between the two XLA copies. A function that JAX sees as one primitive
-can take the mapped axis into the batch axis that it has, and run the program that it would have run on that batch.
+loops over time get it behind the time axis, and XLA copies between the two. A function that JAX sees as one primitive
+can merge the mapped axis into its batch axis instead, and run the program that it runs on a batch of that width.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,25 +25,26 @@ def fold_vmap(
 ) -> Callable[..., jax.Array]:
     """`function`, with a vmap that calls it once on a wider batch where that is possible and pays.
 
-    It is not where an argument without a batch is mapped, such as params, nor where rows of more than one are sharded
-    over devices; it does not pay where the leader is not mapped. There vmap maps `function` as it does any other.
+    Folding is not possible where an argument without a batch is mapped, such as params, nor, on several devices, where
+    a mapped batch has more rows than one. Folding does not pay where the leader is not mapped. In these cases vmap maps
+    `function` as any other.
 
     Args:
       name: of the primitive, in jaxprs.
       function: `(static, *arguments) -> array`, which treats each row of its batch alone. JAX must be able to
         differentiate it, for the cases above.
       jvp: `(static, arguments, tangents) -> (out, tangent of out)`, its derivative; a tangent of None is zero. The
-        primitive's own, so that what is folded is differentiated as a whole.
-      batch_axes: for each of arguments the axis of the batch in its leaves, -1 where they have no batch.
-      out_axis: the axis of the batch in what is returned.
-      leader: the argument whose first leaf has to be mapped. What is computed from it alone would otherwise be
-        computed once for each of the mapped rest, in place of once for all.
+        primitive has this rule of its own, so that a folded call is differentiated as a whole.
+      batch_axes: for each argument, the axis of the batch in its leaves, or -1 where they have no batch.
+      out_axis: the axis of the batch in the result.
+      leader: the argument whose first leaf must be mapped. Otherwise, folding would repeat what is computed from it
+        alone for each element of the mapped axis.
     """
     primitive = Primitive(name)
 
     def call(static: Any, *arguments: Any) -> jax.Array:
         leaves, tree = jax.tree.flatten(arguments)
-        # What the primitive stands for, traced here once: it gives the type of what is returned, it is what runs, and
+        # The program that the primitive stands for, traced once. It gives the type of the result, it is what runs, and
         # tools that read jaxprs find it in the equation.
         jaxpr = jax.make_jaxpr(lambda *leaves: function(static, *tree.unflatten(leaves)))(*leaves)
         return primitive.bind(*leaves, jaxpr=jaxpr, static=static, tree=tree)
@@ -82,12 +83,12 @@ def fold_vmap(
 def _can_fold(leaves: Sequence[jax.Array], mapped: Sequence[int | None], axes: Sequence[int]) -> bool:
     if any(axis < 0 and m is not None for m, axis in zip(mapped, axes, strict=True)):
         return False
-    # An axis that is sharded over devices keeps its shards only when it is not merged with another ...
+    # An axis that is sharded over devices loses its shards when it is merged with another.
     of_batch = [(leaf, m, axis) for leaf, m, axis in zip(leaves, mapped, axes, strict=True) if axis >= 0]
     rows = [jnp.moveaxis(leaf, m, 0).shape[axis + 1] for leaf, m, axis in of_batch if m is not None]
     if jax.device_count() > 1 and any(one != 1 for one in rows):
         return False
-    # ... and on a mesh of explicit axes what is not mapped would have to be sharded as it is.
+    # On a mesh of explicit axes, arrays that are not mapped would have to be sharded as the mapped ones are.
     shared = any(m is None for _, m, _ in of_batch)
     return not (shared and any(any(jax.typeof(leaf).sharding.spec) for leaf, m, _ in of_batch if m is not None))
 

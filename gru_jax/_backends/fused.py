@@ -6,21 +6,21 @@ One step, with h the state that the step sees and g = x W_i + b_i:
     h' = k ∘ h + (1 - k) ∘ n          n = tanh(g_n + r ∘ q)     q = h W_hn + b_hn          reset_after=True
                                       n = tanh(g_n + q)         q = (r ∘ h) W_hn + b_hn    reset_after=False
 
-Its tangent, where u_r = dg_r + h dW_hr + db_hr and u_z likewise hold all that does not see dh, is that of
-`gru_derivative`, whose coefficients k and a follow from the states; with reset_after=True:
+Its tangent is that of `gru_derivative`, where the coefficients k and a follow from the states. u_r = dg_r + h dW_hr +
+db_hr, and u_z likewise, hold all that does not see dh. With reset_after=True:
 
     dh' = k ∘ dh + a_r ∘ (u_r + dh W_hr) + a_z ∘ (u_z + dh W_hz) + a_n ∘ dg_n + a_q ∘ (h dW_hn + db_hn + dh W_hn)
 
-So dh' = A dh + u with A and u known for all steps at once: the tangent of a whole sequence is one `lax.scan`, linear in
-dh, and everything else is parallel over time. This tangent is the only derivative there is: JAX transposes it to
-backpropagation through time in which a step emits only the cotangent of its state, and the gradients of weights, biases
-and inputs are single products over many steps; forward mode, second derivatives and vmap follow from the same rule.
-Padding sets k = 1 and all a to 0; a reset replaces h and dh before the step.
+So dh' = A dh + u, with A and u known for all steps at once. The tangent of a whole sequence is one `lax.scan`, linear
+in dh; everything else is parallel over time. No other derivative is written. JAX transposes this one to backpropagation
+through time: a step emits only the cotangent of its state, and the gradients of weights, biases and inputs are single
+products over many steps. Forward mode, second derivatives and vmap follow from the same rule. Padding sets k = 1 and
+all a to 0; a reset replaces h and dh before the step.
 
 Cost and limits. Both passes go over time in chunks, so that all but the states stays in cache. The backward pass
-computes r, z, n, q again, or they are kept: `_chunking` says when. vmap over the batch is a wider batch, for which the
-states are a primitive of their own (`fold_vmap` says when it is not); what is differentiated first and mapped then, as
-in `jax.vmap(jax.grad(...))`, and what params are mapped for, JAX maps operation by operation.
+computes r, z, n, q again or finds them kept; `_chunking` says when. vmap over the batch runs as a wider batch, as the
+states are a primitive of their own; `fold_vmap` says when it does not. JAX maps operation by operation what is first
+differentiated and then mapped, as in `jax.vmap(jax.grad(...))`, and what has mapped params.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ from gru_jax._cells.gru import (
 from gru_jax._cells.gru_derivative import Coefficients, coefficients_of, is_custom, recurrence, slopes_of
 from gru_jax._cells.precision import compute_params, matmul
 
-# Of the setting that `jax.default_matmul_precision` makes.
+# The name of the setting that `jax.default_matmul_precision` changes.
 PRECISION = "jax_default_matmul_precision"
 
 
@@ -64,9 +64,9 @@ class How(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """What steps see, `(steps, B, ...)`; `valid` and `restart` are None where no step is padding or a new start.
+    """What steps see, `(steps, B, ...)`; `valid` is None without padding, and `restart` without new starts.
 
-    `restored` is what a new start begins with, where that differs by step.
+    `restored` is the state that a new start begins with, where it differs by step, else None.
     """
 
     x: jax.Array
@@ -89,7 +89,7 @@ def run(
 ) -> tuple[Any, jax.Array]:
     """See `Run`."""
     how = How(cell.options, reverse, unroll, getattr(jax.config, PRECISION))
-    # bfloat16 weights as well: the sums over chunks that make their gradients are rounded once, at the end.
+    # Wide even for bfloat16 weights: the sums over chunks that make their gradients are rounded once, at the end.
     params = jax.tree.map(lambda leaf: jnp.astype(leaf, carry.dtype), params)
     by_step = restart is not None and reset_carry.ndim == xs.ndim
     steps = Steps(xs, valid, restart, reset_carry if by_step else None)
@@ -102,7 +102,7 @@ class Chunking(NamedTuple):
     """How a run is cut in time.
 
     Attributes:
-      steps: how many there are in a chunk.
+      steps: how many a chunk has.
       keeps_activations: whether the backward pass finds r, z, n and q, or computes them again.
     """
 
@@ -111,23 +111,23 @@ class Chunking(NamedTuple):
 
 
 def _chunking(options: GRUOptions, xs: jax.Array, start: jax.Array) -> Chunking:
-    """Measured on XLA:CPU, two cores with AVX-512, in float32.
+    """How to cut a run, as measured on XLA:CPU, two cores with AVX-512, in float32.
 
-    Memory that a program has not touched before costs about half a nanosecond a byte, once for every call where more
-    than 32 MiB are asked for at a time; pieces of 2^18 elements an array are near the best from 2^17 to 2^19, and one
-    piece is where that is all there is. Below 16 steps what begins and ends a chunk is no longer small beside them.
+    Memory that a program has not touched before costs about half a nanosecond a byte, in every call that asks for more
+    than 32 MiB at a time. Chunks of 2^17 to 2^19 elements an array are near the best: a run of up to 2^19 is one chunk,
+    a longer one has chunks of 2^18. Below 16 steps, the start and end of a chunk are no longer small beside its steps.
 
-    To compute the activations of an element again takes 6 (I + H) operations, to keep them 16 bytes. That is even near
-    I + H = 512, and better than computing at any width while they are few. But in loops of short steps, four more
-    kernels a step cost more than either. What the derivative of any other activation needs, which is not told by its
-    value, is computed again.
+    To compute the activations of an element again takes 6 (I + H) operations; to keep them takes 16 bytes. The costs
+    are even near I + H = 512, and keeping is better at any width while the elements are few. But keeping takes four
+    more kernels a step, which cost more than either where steps are short. Activations other than σ and tanh are
+    always computed again, since their values do not give their derivatives.
     """
     steps, (batch, features) = xs.shape[0], start.shape
     if not isinstance(steps, int) or not isinstance(batch, int):
         return Chunking(steps, keeps_activations=False)  # Symbolic, for jax.export.
     a_step, total = batch * features, steps * batch * features
     size = max(16, steps if total <= 2**19 else 2**18 // a_step)
-    # One that divides, where there is one: what is left over would be compiled as a program of its own.
+    # A size that divides T, where there is one: steps left over would be compiled as a program of their own.
     size = next((s for s in range(min(size, steps), size // 2, -1) if steps % s == 0), size)
     keeps = xs.shape[-1] + features >= 512 or (a_step >= 4096 and total <= 2**20)
     return Chunking(size, keeps and not is_custom(options))
@@ -193,7 +193,7 @@ def _differentiate(how: How, primals: Any, tangents: Any) -> tuple[jax.Array, ja
             return hs, hs
         d_params = jax.tree.map(lambda leaf: jnp.split(leaf, 3, axis=-1), d_params)
         dh = jnp.zeros_like(start) if d_start is None else d_start
-        # Nothing is kept of a chunk but what goes in: the backward pass computes the coefficients again.
+        # Only the inputs of a chunk are kept: the backward pass computes the coefficients again.
         chunk = jax.checkpoint(functools.partial(_tangents_of_chunk, how), prevent_cse=False)
         chunk = functools.partial(chunk, gates(how.options, params), d_params, restored, d_restored)
         dhs = run_in_chunks(
@@ -207,7 +207,7 @@ def _differentiate(how: How, primals: Any, tangents: Any) -> tuple[jax.Array, ja
 
 
 def _precision(how: How) -> Any:
-    """The setting that was around the call: derivatives and batches of it may be traced when that is gone."""
+    """A context with the precision that was set around the call: derivatives and batches may be traced outside it."""
     return jax.default_matmul_precision(how.precision) if how.precision else contextlib.nullcontext()
 
 
@@ -216,9 +216,9 @@ def _tangents_of_chunk(
 ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
     """The state and its tangent after these steps, and the tangents of all their states.
 
-    `carry` is the state and its tangent before them, `now` the steps, their states, their activations or None, and the
-    tangents of their inputs and of what they restore, each or None. `d_params` has the fields of GRUParams, each None
-    or its parts for r, z, n.
+    `carry` is the state and its tangent before the steps. `now` is the steps, their states, their activations or None,
+    and the tangents of their inputs and of the states they restore, each or None. `d_params` has the fields of
+    GRUParams, each None or its parts for r, z, n.
     """
     h_before, dh = carry
     steps, hs, activations, dx, d_restored_by_step = now
@@ -229,7 +229,7 @@ def _tangents_of_chunk(
         seen = jnp.where(steps.restart[..., None], begins, seen)
     coefficients, u = _linearise(how.options, w, dw, seen, steps, activations, dx)
     recur = recurrence(how.options, w.w_h)
-    # Wide before the loop: what a loop makes of known values, the transposed one gets from a loop of its own.
+    # Broadcast before the loop: what a loop makes of known values costs the transposed one a loop of its own.
     restart = None if steps.restart is None else jnp.broadcast_to(steps.restart[..., None], hs.shape)
 
     def step(dh: jax.Array, now: Any) -> tuple[jax.Array, jax.Array]:
@@ -276,7 +276,7 @@ def _linearise(
     else:
         u = _sum(_times(a.a_z, u_z), _times(a.a_n, _sum(dg[2], dq[2], _product(_times(a.a_r, u_r), w.w_h[1]))))
     if valid is not None and u is not None:
-        # As well as the coefficients: 0 * NaN, of a cotangent that reaches padding, would be NaN.
+        # u is masked as the coefficients are: a NaN cotangent that reaches padding would stay NaN, as 0 * NaN.
         u = jnp.where(valid[..., None], u, 0)
     return a, u
 
@@ -287,7 +287,7 @@ def _sum(*terms: jax.Array | None) -> jax.Array | None:
 
 
 def _wide(b: jax.Array | None) -> jax.Array | None:
-    """A tangent of a bias, `(H,)`, beside those of all steps and rows."""
+    """A tangent of a bias, `(H,)`, as `(1, 1, H)`, to add to those of all steps and rows."""
     return None if b is None else b[None, None]
 
 
@@ -300,9 +300,9 @@ def _product(x: jax.Array | None, w: jax.Array | None) -> jax.Array | None:
 
 
 def _over_rows(x: jax.Array, dw: jax.Array | None) -> jax.Array | None:
-    """x dw, by way of rows of one axis: XLA:CPU copies both sides of the transposed product over two."""
+    """x dw, with steps and rows as one axis: over two, XLA:CPU copies both sides of the transposed product."""
     if dw is None or jax.device_count() > 1:
-        # A batch that is sharded over devices cannot be merged with time but by gathering it.
+        # To merge time with a batch that is sharded over devices would gather the batch.
         return _product(x, dw)
     rows = x.shape[0] * x.shape[1]
     return matmul(x.reshape(rows, x.shape[-1]), dw).reshape(*x.shape[:-1], dw.shape[-1])

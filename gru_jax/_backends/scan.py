@@ -27,7 +27,7 @@ def run(
 ) -> tuple[Any, jax.Array]:
     """See `Run`."""
     dtype = input_dtype(xs)
-    # Narrowed at every step: the loop that sums the weights' gradients sums them in the dtype that it is given.
+    # Wide here and narrowed at every step: the loop sums the weights' gradients in the dtype that it is given.
     params = jax.tree.map(_widen, params)
     by_step = restart is not None and jax.tree.leaves(reset_carry)[0].ndim > jax.tree.leaves(carry)[0].ndim
 

@@ -1,4 +1,4 @@
-"""The record of a cell, the equations, their initialisers, and what they check of their input.
+"""The cells: the record that a cell is, the equations, their initialisers, and the checks of their input.
 
 May import no other room.
 """

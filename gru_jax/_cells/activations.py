@@ -1,4 +1,4 @@
-"""The functions that make gates and candidates: what is asked of them, and how they are found again by name."""
+"""The functions that make gates and candidates: how they are checked, and how pickle finds them by name."""
 
 import importlib
 import sys
@@ -10,19 +10,19 @@ import jax.numpy as jnp
 
 Activation = Callable[[jax.Array], jax.Array]
 
-# Operations whose results hang on more than one number. The derivative of a run takes for granted that there are none.
+# Operations whose results depend on several numbers. The derivative of a run assumes that an activation has none.
 _MIXES = {
     *("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "reduce_window", "argmax", "argmin", "sort", "top_k"),
     *("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp", "dot_general", "conv_general_dilated", "fft"),
     *("transpose", "rev", "gather", "scatter"),
 }
 
-# Where JAX shows them. Where they are defined is its own business, and changes.
+# Where JAX publishes functions. Where it defines them is private, and changes.
 _PUBLIC = ("jax.nn", "jax.numpy", "jax.lax")
 
 
 def check_activation(name: str, function: Any) -> None:
-    """A function that JAX can follow, and that returns what is like its argument.
+    """Check that JAX can trace the function, that it treats each number alone, and that it keeps shape and dtype.
 
     Nothing is computed here: cells are made when modules are imported, before JAX looks for its devices.
     """
@@ -32,7 +32,7 @@ def check_activation(name: str, function: Any) -> None:
     if not callable(function) or type(function).__hash__ is None:
         raise TypeError(f"{name}: expected a hashable function of an array, got {function!r}; {remedy}.")
     called = getattr(function, "__name__", repr(function))
-    # Without axes as well, which a softmax over one does not survive.
+    # A scalar too: a softmax over an axis fails on it.
     for shape in ((2, 3), ()):
         given = jax.ShapeDtypeStruct(shape, jnp.float32)
         try:
@@ -58,7 +58,7 @@ def check_activation(name: str, function: Any) -> None:
 
 
 def _operations(jaxpr: Any) -> Iterator[str]:
-    """The names of all operations of a program, those inside of others included."""
+    """The names of all operations of a program, nested ones included."""
     for equation in jaxpr.eqns:
         yield equation.primitive.name
         for value in equation.params.values():
@@ -69,15 +69,15 @@ def _operations(jaxpr: Any) -> Iterator[str]:
 
 
 def public_name(function: Any) -> str | None:
-    """Under which name JAX shows a function, such as `jax.nn.relu`; None where it does not."""
+    """The public name of a function of JAX, such as `jax.nn.relu`; None where it has none."""
     name = getattr(function, "__name__", "")
     return next((f"{module}.{name}" for module in _PUBLIC if _lookup(module, name) is function), None)
 
 
 def named(function: Any) -> Any:
-    """A function as pickle takes it: where it is found, for what stands at a module's level, else itself.
+    """What to pickle for a function: (module, name) if that finds it, else the function itself.
 
-    Pickle does not see that a function under `jax.jit`, as those of JAX are, stands where its name says.
+    Pickle alone does not find a function under `jax.jit` by its name, and those of JAX are under it.
     """
     public = public_name(function)
     if public is not None:

@@ -1,7 +1,7 @@
-"""Boxes: what some initialisers return in place of an array, with what is to be known of it, such as names of its axes.
+"""Boxes, which some initialisers return: an array with metadata, such as the names of its axes.
 
-Flax has two kinds, `flax.linen.Partitioned` and its like, and the metadata of an `nnx.Variable`. Functions over params
-see arrays only; a module that keeps what stands on the boxes asks for them while params are made.
+Flax has two kinds: `flax.linen.Partitioned` and its like, and the metadata of an `nnx.Variable`. Functions over params
+see arrays only. A module that keeps the metadata asks for the boxes while params are made.
 """
 
 import contextlib
@@ -19,15 +19,15 @@ class Boxes:
     """The boxes that initialisers returned, by the arrays that came out of them."""
 
     def __init__(self) -> None:
-        # The arrays are kept, since an id is that of another array once they are gone.
+        # The arrays are kept: once one is gone, another array may get its id.
         self._found: dict[int, tuple[Any, Rebox]] = {}
 
     def remember(self, array: Any, rebox: Rebox) -> None:
-        """This array came out of a box; `rebox` puts one into another like it."""
+        """Note that this array came out of a box; `rebox` puts an array into a box like that one."""
         self._found[id(array)] = array, rebox
 
     def rebox_of(self, array: Any) -> Rebox | None:
-        """What puts an array into a box like that which this one came out of."""
+        """The function that puts an array into a box like the one this array came out of, or None."""
         return self._found[id(array)][1] if id(array) in self._found else None
 
     def put_back(self, tree: Any) -> Any:
@@ -40,7 +40,7 @@ _watching: contextvars.ContextVar[Boxes | None] = contextvars.ContextVar("boxes"
 
 @contextlib.contextmanager
 def kept_boxes() -> Iterator[Boxes]:
-    """The boxes of all params made inside."""
+    """The boxes of all params made in this context."""
     boxes = Boxes()
     token = _watching.set(boxes)
     try:
@@ -55,9 +55,9 @@ def is_box(value: Any) -> bool:
 
 
 def opened(value: Any) -> tuple[Any, Rebox | None]:
-    """What is in a box, and what puts an array into another like it; a value that is no box, and None."""
+    """The content of a box and the function that puts an array into a box like it; for any other value, it and None."""
     if _is_axis_metadata(value):
-        # `unbox` asks for the sharding of the block at once, which the whole need not have.
+        # `unbox` would shard this block at once; the whole array need not be sharded in that way.
         return value.value if hasattr(value, "value") else value.unbox(), value.replace_boxed
     if _is_variable_metadata(value):
         return value.raw_value, lambda array: dataclasses.replace(value, raw_value=array)
@@ -77,7 +77,7 @@ def note_box(array: Any, rebox: Rebox | None) -> None:
 
 
 def note_same_box(array: Any, source: Any) -> None:
-    """Tell that this array was made from another and belongs into its box."""
+    """Tell whoever keeps boxes that this array was made from `source` and belongs into its box."""
     boxes = _watching.get()
     if boxes is not None:
         note_box(array, boxes.rebox_of(source))

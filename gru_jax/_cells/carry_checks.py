@@ -1,4 +1,4 @@
-"""What is checked of a state, and of what replaces one."""
+"""Checks of states, of resets, and of the arguments of one step."""
 
 import functools
 from collections.abc import Sequence
@@ -13,8 +13,7 @@ from gru_jax._cells.checks import check_array, check_bools, check_inputs, leadin
 def check_carry(cell: Any, name: str, carry: Any, params: Any, batch: Sequence[int], *, steps: Any = None) -> Any:
     """Check a carry, leaves `(*B, H)` or what broadcasts to it over the batch, against the cell's zero carry.
 
-    With `steps` a leaf may have one axis more in front, of that many steps or of size 1. Returns the carry as JAX
-    arrays.
+    With `steps`, a leaf may have one more axis in front, of that size or of size 1. Returns the carry as JAX arrays.
     """
     wanted = carry_shapes(cell, batch, params)
     if jax.tree.structure(carry) != jax.tree.structure(wanted):
@@ -45,7 +44,7 @@ def check_carry(cell: Any, name: str, carry: Any, params: Any, batch: Sequence[i
 
 
 def broadcast_carry(carry: Any, like: Any, steps: Any = None) -> Any:
-    """A checked carry with every leaf as large as in `like`; with `steps`, all with an axis of that many in front."""
+    """A checked carry, each leaf broadcast to its shape in `like`; with `steps`, to an axis of that size before it."""
 
     def leaf(x: jax.Array, whole: Any) -> jax.Array:
         shape = whole.shape if steps is None else (steps, *whole.shape)
@@ -55,7 +54,7 @@ def broadcast_carry(carry: Any, like: Any, steps: Any = None) -> Any:
 
 
 def check_reset(name: str, reset: Any, batch: tuple[int, ...]) -> jax.Array:
-    """Bool `(*B,)`."""
+    """Check a reset, bool `(*B,)`; returns it as a JAX array."""
     remedy = f"broadcast it with jnp.broadcast_to({name}, {batch})"
     return check_bools(name, reset, batch, "one for each row of the batch", remedy)
 
@@ -74,7 +73,7 @@ def check_call(cell: Any, params: Any, carry: Any, x: Any, reset: Any, reset_car
 
 
 def _check_one_step(carry: Any, wanted: Any, axes: int, x: Any) -> None:
-    """A carry with some of the axes of the batch: x has then most likely one too many, of time."""
+    """Refuse a carry with only some axes of the batch: x then most likely has one too many, that of time."""
     for leaf, want in zip(jax.tree.leaves(carry), jax.tree.leaves(wanted), strict=True):
         if len(want.shape) - axes < leaf.ndim < len(want.shape):
             raise ValueError(
@@ -85,9 +84,9 @@ def _check_one_step(carry: Any, wanted: Any, axes: int, x: Any) -> None:
 
 
 def carry_shapes(cell: Any, batch: Sequence[int], params: Any) -> Any:
-    """Shapes and dtypes of the cell's zero carry, remembered: a loop of single steps asks each time."""
+    """Shapes and dtypes of the cell's zero carry; cached, since a loop of single steps asks each time."""
     leaves, structure = jax.tree.flatten(params)
-    # NumPy's float64 is another type of JAX's in 32 bits than in 64.
+    # JAX makes float32 of NumPy's float64 while it runs in 32 bits.
     kinds = tuple((leaf.shape, jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True)) for leaf in leaves)
     return _zero_carry_of(cell, tuple(batch), structure, kinds)
 
@@ -114,7 +113,7 @@ def _zero_carry_of(cell: Any, batch: tuple[int, ...], structure: Any, leaves: tu
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...], *, features: bool) -> bool:
-    # Rows of one number are more often a mistake than a state whose features are all the same.
+    # One feature is refused: it is more often a mistake than a state whose features are all equal.
     if features and shape and shape[-1] != to[-1]:
         return False
     return len(shape) <= len(to) and all(a in (1, b) for a, b in zip(shape[::-1], to[::-1], strict=False))

@@ -17,7 +17,7 @@ from gru_jax._cells.steps import run_step
 
 
 def _any_width(params: Any) -> tuple[int | None, ...]:
-    """One feature axis of unchecked width: what a cell that does not say otherwise is taken to accept."""
+    """One feature axis of any width: the `input_shape` of a cell that gives none."""
     return (None,)
 
 
@@ -25,8 +25,8 @@ def _any_width(params: Any) -> tuple[int | None, ...]:
 class Bound:
     """`function` with its first argument given.
 
-    Two of the same function and options are equal, where two `functools.partial` are not: so equal cells share their
-    compiled programs, one that was pickled included.
+    Two with the same function and options are equal; two `functools.partial` are not. So equal cells share their
+    compiled programs, also after pickling.
     """
 
     function: Callable[..., Any]
@@ -46,26 +46,26 @@ class Cell:
     """A recurrent cell: pure functions over params, and nothing else.
 
     `gru`, `lstm`, `rnn`, `min_gru`, `conv_gru` and `gru_d` make cells; a record of your own functions is a cell too.
-    Two cells made with the same options, initialisers included, are equal, so a cell can be a static argument of
-    `jax.jit`. It pickles where the functions that it was made with do: what is defined inside a function, such as a
-    lambda or what `jax.nn.initializers.he_normal()` returns, does not.
+    Cells made with the same options and initialisers are equal, so a cell can be a static argument of `jax.jit`. A cell
+    pickles if the functions that it was made with do. A lambda does not pickle, nor does a function defined inside
+    another, such as the one that `jax.nn.initializers.he_normal()` returns.
 
     Attributes:
       name: what the cell is called in tables and messages.
       init: `init(key, in_features, features, dtype=float32) -> params`.
       carry: `carry(params, batch_shape=()) -> carry`, the zero state, leaves `(*batch_shape, H)` or with any other
         feature axes, float64 for float64 params and float32 for all others.
-      project: `project(params, x) -> projected`: all of a step that does not see the carry. x: `(..., I)`; `scan`
-        calls it once for all steps. What it returns may be a tree.
+      project: `project(params, x) -> projected`, the part of a step that does not see the carry. x is `(..., I)`,
+        `projected` an array or a tree. `scan` calls it once for all steps.
       step: `step(params, carry, projected) -> (carry, y)`, the rest of one step.
       input_shape: `input_shape(params) -> (I,)`, the feature axes of one input, `None` for a free size. A cell that
-        reads several arrays returns a NamedTuple of such tuples, and its x is that NamedTuple of arrays; the first
-        says the dtype, the others may be bool. Raises for params that are not this cell's.
+        reads several arrays returns a NamedTuple of such tuples, and its x is that NamedTuple of arrays. The first
+        array sets the dtype; the others may be bool. Raises for params that are not this cell's.
       options: which of its equations this cell computes, for backends and converters; hashable.
 
-    `project` and `step` multiply in the dtype of the weights they get and add in the carry's; calling the cell, or
-    `gru_jax.scan`, casts the weights to the dtype of x first, and y back to it. Padded steps are run too, on x = 0 and
-    a zero carry, and what comes out is thrown away: values and derivatives have to be finite there.
+    `project` and `step` multiply in the dtype of the weights they get and add in the carry's. A call of the cell, and
+    `gru_jax.scan`, cast the weights to the dtype of x first, and y back to it. Padded steps run too, on x = 0 and a
+    zero carry, and their results are thrown away; values and derivatives must be finite there.
 
     Example:
       >>> import gru_jax, jax, jax.numpy as jnp
@@ -104,7 +104,7 @@ class Cell:
         Raises:
           TypeError, ValueError: naming the argument that does not fit.
         """
-        # How params begin is not part of what is compiled.
+        # Without `init`: cells that differ in it alone share one compiled program.
         return _call(self.replace(init=None), *check_call(self, params, carry, x, reset, reset_carry))
 
     def __repr__(self) -> str:
@@ -118,7 +118,7 @@ class Cell:
         """The same cell with some of its fields replaced."""
         return dataclasses.replace(self, **fields)
 
-    # Records of functions are NamedTuples elsewhere, optax's transformations among them: code for those works here too.
+    # Such records are NamedTuples elsewhere, in optax for example. Code written for those works here too.
     _replace = replace
     _fields: ClassVar[tuple[str, ...]] = ("name", "init", "carry", "project", "step", "input_shape", "options")
 
@@ -131,7 +131,7 @@ class Cell:
         return self
 
 
-# One program, so that a loop that is not compiled itself has one call a step.
+# One program, so that a loop in Python makes one call a step.
 @functools.partial(jax.jit, static_argnums=0, inline=True)
 def _call(cell: Cell, params: Any, carry: Any, x: Any, reset: Any, reset_carry: Any) -> tuple[Any, jax.Array]:
     batch = leading_shape(cell, params, x)
@@ -146,7 +146,7 @@ def _call(cell: Cell, params: Any, carry: Any, x: Any, reset: Any, reset_carry: 
 
 
 def options_words(value: Any) -> str:
-    """Options as a maker is given them."""
+    """The options in words, as their maker takes them: `(name=value, ...)`."""
     if hasattr(value, "_asdict"):
         return f"({', '.join(f'{name}={options_words(own)}' for name, own in value._asdict().items())})"
     return getattr(value, "__name__", None) or repr(value)

@@ -1,4 +1,4 @@
-"""What is checked before a step or a scan is traced, so that a user's mistake is named in the user's words.
+"""Checks before a step or a scan is traced, so that a user's mistake is named in the user's words.
 
 Every message gives the argument, what was expected, what came, and the way out.
 """
@@ -17,7 +17,7 @@ _NAN_CHECKS = "jax_debug_nans"
 
 
 def check_positive(name: str, value: Any, *, remedy: str = "pass a positive integer") -> int:
-    """An int >= 1, or the error that says why not."""
+    """`value` as an int >= 1; raises where it is none."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name}: expected an integer >= 1, got {value!r} of type {type(value).__name__}; {remedy}.")
     if value < 1:
@@ -26,7 +26,7 @@ def check_positive(name: str, value: Any, *, remedy: str = "pass a positive inte
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """A Python or NumPy bool; not an array, since it chooses what is traced."""
+    """`value`, a Python or NumPy bool, as a bool; an array is refused, since it chooses what is traced."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(
             f"{name}: expected True or False, got {value!r} of type {type(value).__name__}; "
@@ -36,7 +36,7 @@ def check_flag(name: str, value: Any) -> bool:
 
 
 def check_dtype(name: str, dtype: Any) -> jnp.dtype:
-    """A real float dtype."""
+    """`dtype` as a JAX dtype; raises where it is no real float."""
     try:
         # NumPy takes None for float64.
         found = None if dtype is None else jnp.dtype(dtype)
@@ -68,12 +68,12 @@ def check_array(name: str, value: Any) -> jax.Array:
         raise TypeError(f"{name}: expected an array of numbers, got dtype {value.dtype}; convert it to one first.")
     if isinstance(value, jax.Array):
         return value
-    # Told to debug NaN, jnp.asarray looks for it in what it is given, where it may be padding.
+    # Under jax_debug_nans, jnp.asarray raises on any NaN, and padding may hold some.
     return jax.device_put(value) if getattr(jax.config, _NAN_CHECKS) else jnp.asarray(value)
 
 
 def check_float_array(name: str, value: Any) -> jax.Array:
-    """An array of real floats."""
+    """`value` as a JAX array of real floats."""
     array = check_array(name, value)
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise TypeError(
@@ -86,7 +86,7 @@ def check_float_array(name: str, value: Any) -> jax.Array:
 
 
 def check_bools(name: str, value: Any, shape: tuple[int, ...], like: str, remedy: str) -> jax.Array:
-    """A bool array of `shape`, which messages call `like`."""
+    """`value` as a bool array of `shape`, which messages call `like`."""
     array = check_array(name, value)
     if array.dtype != jnp.bool_:
         raise TypeError(f"{name}: expected bool, got {array.dtype}; cast with .astype(bool).")
@@ -104,7 +104,7 @@ def check_params(
     optional: Sequence[str] = (),
     **sizes: int,
 ) -> None:
-    """Check a cell's params against shapes written in letters, of which some may be None; see `check_letters`."""
+    """Check a cell's params against shapes written in letters; see `check_letters`. The optional fields may be None."""
     needed = set(params_type._fields)
     if isinstance(params, Mapping) and needed - set(optional) <= set(params) <= needed:
         absent = "".join(f", {field}=None" for field in params_type._fields if field not in params)
@@ -130,8 +130,8 @@ def check_letters(
 ) -> dict[str, int]:
     """Check params, which messages call `name`, against shapes written in letters, such as `{"w_i": ("I", "3H")}`.
 
-    A letter alone takes its size from `sizes`, or from the first place it stands in; a digit before it multiplies.
-    Returns the size of each.
+    A letter takes its size from `sizes`, or from the first place it stands in; a digit before it multiplies. Returns
+    the size of each letter.
     """
     for field, letters in shapes.items():
         leaf = check_float_array(f"{name}.{field}", getattr(params, field))
@@ -155,7 +155,7 @@ def check_letters(
 
 
 def check_key(name: str, key: Any) -> None:
-    """A JAX random key, new style or old."""
+    """Check for one JAX random key, new style or old."""
     if not isinstance(key, jax.Array | np.ndarray) or not (
         jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) or key.dtype == jnp.uint32
     ):
@@ -168,7 +168,7 @@ def check_key(name: str, key: Any) -> None:
 
 
 def check_batch_shape(value: Any) -> tuple[int, ...]:
-    """A tuple of sizes, symbolic ones of jax.export included."""
+    """`value` as a tuple of sizes; symbolic ones of jax.export count as sizes."""
     sizes = (int, np.integer)
     if not isinstance(value, tuple | list) or not all(
         n >= 0 if isinstance(n, sizes) else not isinstance(n, bool | float | str | None) for n in value
@@ -180,7 +180,7 @@ def check_batch_shape(value: Any) -> tuple[int, ...]:
 def check_inputs(cell: Any, name: str, x: Any, params: Any, *, axes: Sequence[str]) -> tuple[Any, Any]:
     """Check an input, `axes` followed by its feature axes, against the cell and its params.
 
-    `axes` are letters, such as ("T", "*B"), of which "*B" stands for any number. Returns both as JAX arrays.
+    `axes` are letters, such as ("T", "*B"); "*B" stands for any number of axes. Returns params and input as JAX arrays.
     """
     shapes = _input_shapes(cell, params)
     params = jax.tree.map(jnp.asarray, params)
@@ -194,7 +194,7 @@ def check_inputs(cell: Any, name: str, x: Any, params: Any, *, axes: Sequence[st
 
 
 def _input_shapes(cell: Any, params: Any) -> Any:
-    """What the cell says of its input: one tuple of sizes, or a NamedTuple of such."""
+    """What `cell.input_shape` returns, checked: one tuple of sizes, or a NamedTuple of such tuples."""
     shapes = cell.input_shape(params)
     parts = tuple(shapes) if hasattr(shapes, "_fields") else (shapes,)
     if not all(type(part) is tuple and part for part in parts):
@@ -206,7 +206,7 @@ def _input_shapes(cell: Any, params: Any) -> Any:
 
 
 def input_leaves(cell: Any, name: str, x: Any, shapes: Any) -> list[tuple[str, Any, tuple[int | None, ...]]]:
-    """Each array of an input, not looked at yet: what messages call it, the array, its feature axes."""
+    """For each array of an input: its name in messages, the array, not checked yet, and its feature axes."""
     if not hasattr(shapes, "_fields"):
         return [(name, x, shapes)]
     if not isinstance(x, type(shapes)):
@@ -218,19 +218,19 @@ def input_leaves(cell: Any, name: str, x: Any, shapes: Any) -> list[tuple[str, A
 
 
 def leading_shape(cell: Any, params: Any, x: Any) -> tuple[int, ...]:
-    """The axes of a checked input before its features, which all its arrays share."""
+    """The sizes of a checked input's axes before its features; all its arrays share them."""
     shapes = cell.input_shape(params)
     leaf = x[0] if hasattr(shapes, "_fields") else x
     return leaf.shape[: leaf.ndim - len(first_shape(shapes))]
 
 
 def first_shape(shapes: Any) -> tuple[int | None, ...]:
-    """The feature axes of an input's first array, the last as wide as `in_features`; of a cell's `input_shape`."""
+    """The first array's feature axes in a cell's `input_shape`; the last is as wide as `in_features`."""
     return shapes[0] if hasattr(shapes, "_fields") else shapes
 
 
 def _check_features(name: str, x: jax.Array, widths: tuple[int | None, ...], axes: Sequence[str]) -> jax.Array:
-    """x with its trailing axes as wide as asked for."""
+    """x, checked to have trailing axes of these widths."""
     letters = f"({', '.join([*axes, *(str(w) if w is not None else 'features' for w in widths)])})"
     if x.ndim < len(set(axes) - {"*B"}) + len(widths):
         raise ValueError(
@@ -252,7 +252,7 @@ def _check_features(name: str, x: jax.Array, widths: tuple[int | None, ...], axe
 
 
 def _check_beside(name: str, value: Any, shape: tuple[int | None, ...], first: str) -> jax.Array:
-    """An array that an input has beside its first: float or bool, of the same leading axes."""
+    """An array beside the first of an input, checked to be float or bool and to have this shape."""
     array = check_array(name, value)
     if array.dtype != jnp.bool_ and not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(
@@ -268,7 +268,7 @@ def _check_beside(name: str, value: Any, shape: tuple[int | None, ...], first: s
 
 
 def _check_same_precision(name: str, x: jax.Array, params: Any) -> None:
-    """float64 beside float64 only."""
+    """Check that x is float64 if and only if the params are."""
     if not jnp.issubdtype(x.dtype, jnp.floating):
         return
     for leaf in jax.tree.leaves(params):

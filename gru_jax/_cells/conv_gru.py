@@ -79,7 +79,7 @@ def conv_gru(
       kernel_init: `init(key, (kh, kw, I, H), dtype)`, called once per gate, for w_i. The initialisers of JAX take
         kh kw I for the fan-in, which is what one place sums over.
       recurrent_init: `init(key, (kh, kw, H, H), dtype)`, called once per gate, for w_h; the default makes the
-        `(kh kw H, H)` matrix of each gate one of orthonormal columns.
+        columns of each gate's `(kh kw H, H)` matrix orthonormal.
       bias_init: `init(key, (H,), dtype)`, called once per gate and bias.
       update_bias: the initial bias of the update gate, when not 0.
 
@@ -149,15 +149,14 @@ def _init(
 def convolve(x: jax.Array, w: jax.Array) -> jax.Array:
     """x * w, `(..., height, width, I)` and `(kh, kw, I, J)` to `(..., height, width, J)`, zeros beyond the edges.
 
-    In the dtype of w, accumulated in the carry's dtype.
+    Products run in the dtype of w and accumulate in the carry's dtype.
     """
     return _by_patches(jnp.astype(x, w.dtype), w)
 
 
-# One product with every place's neighbourhood. XLA's own convolution is up to twice as fast forward on CPU, but with
-# its derivative by the kernel a gradient took 20 times as long as all of this (10 steps, 16 frames of 32 x 32, 32
-# channels, jax 0.10.2). The neighbourhoods, kh kw times the size of x, are made again in the backward pass rather than
-# kept for every step.
+# One matrix product with the neighbourhoods of all places. XLA's own convolution is up to twice as fast forward on CPU,
+# but a gradient with its derivative by the kernel took 20 times as long (10 steps, 16 frames of 32 x 32, 32 channels,
+# jax 0.10.2). The neighbourhoods are kh kw times the size of x, so the backward pass makes them again.
 @jax.checkpoint
 def _by_patches(x: jax.Array, w: jax.Array) -> jax.Array:
     (kh, kw), (height, width) = w.shape[:2], x.shape[-3:-1]

@@ -34,10 +34,9 @@ class GRUParams(NamedTuple):
 class GRUGates(NamedTuple):
     """GRUParams cut for a loop over time; `project` and `activate` take either.
 
-    XLA:CPU does not vectorise elementwise code that picks its step and its gate from one array of projections of all
-    gates and steps: with an array for each gate the loop runs about twice as fast. Products with the state are as wide
-    as the equations allow, for fewer kernels a step. The cuts are made before the loop, as XLA leaves the slicing of
-    weights inside.
+    XLA:CPU does not vectorise elementwise code that picks its step and its gate from one array of all projections. With
+    an array for each gate, the loop runs about twice as fast. Products with the state are as wide as the equations
+    allow, for fewer kernels a step. The weights are cut before the loop: XLA would leave their slicing inside.
 
     Attributes:
       w_i: `(I, H)` for each of r, z, n.
@@ -62,7 +61,7 @@ class GRUActivations(NamedTuple):
 
 
 class GRUPreActivations(NamedTuple):
-    """What the functions that make r, z and n are given, `(..., H)` each."""
+    """The arguments of the functions that make r, z and n, `(..., H)` each."""
 
     r: jax.Array
     z: jax.Array
@@ -79,7 +78,7 @@ class GRUOptions(NamedTuple):
     gate_activation: Activation = jax.nn.sigmoid
 
     def __repr__(self) -> str:
-        """As a maker is given them, without the addresses of functions."""
+        """The options as `gru` takes them, without the addresses of functions."""
         return f"GRUOptions{options_words(self)}"
 
     def __reduce__(self) -> Any:
@@ -123,7 +122,7 @@ SHAPES: dict[str, tuple[str, ...]] = {"w_i": ("I", "3H"), "w_h": ("H", "3H"), "b
 
 
 def check_update_gate(value: Any) -> None:
-    """Only the two conventions there are."""
+    """Raise for all but the two conventions."""
     if not isinstance(value, str) or value not in ("keep", "write"):
         raise ValueError(
             f'update_gate: expected "keep" (z near 1 keeps the old state) or "write" (z near 1 writes the candidate), '
@@ -132,7 +131,7 @@ def check_update_gate(value: Any) -> None:
 
 
 def check_use_bias(value: Any) -> Any:
-    """True, False or "input"."""
+    """`value`; raises where it is not True, False or "input"."""
     if isinstance(value, str) and value == "input":
         return value
     if not isinstance(value, bool):
@@ -173,13 +172,12 @@ def gru(
       bias_init: `init(key, (H,), dtype)`, called once per gate and bias.
       update_bias: the initial bias of the update gate, when not 0. Positive values remember longer with "keep", and
         shorter with "write".
-      chrono_span: the longest time span to remember at the start, in steps: draws the update gate's bias
-        (Tallec & Ollivier 2018) so that memories reach from 1 to that many steps.
-      use_bias: True for both biases, "input" for b_i alone, False for none. A bias that is not there is None.
-      activation: in the place of tanh, any function of JAX that treats each number alone and keeps shape and dtype. One
-        defined at a module's level, since a lambda written twice makes two cells, which compile apart and do not
-        pickle.
-      gate_activation: in the place of σ, for both gates, likewise.
+      chrono_span: the longest time span to remember at the start, in steps. The update gate's bias is drawn so that
+        memories reach from 1 to that many steps (Tallec & Ollivier 2018).
+      use_bias: True for both biases, "input" for b_i alone, False for none. A bias that is left out is None.
+      activation: used in place of tanh: a function of JAX that treats each number alone and keeps shape and dtype.
+        Define it at a module's level: a lambda written twice makes two cells, which compile apart and do not pickle.
+      gate_activation: used in place of σ for both gates: such a function.
 
     Returns:
       A `Cell` whose params are `GRUParams` and whose carry is h, `(*B, H)`; y is h' in the input's dtype.
@@ -205,7 +203,7 @@ def gru(
     return _gru(GRUStart(options, kernel_init, recurrent_init, bias_init, float(update_bias), chrono_span))
 
 
-# Cached, so that equal options give the very same cell, which is compared faster than an equal one.
+# Cached, so that equal options give the same object: it compares faster than an equal cell does.
 @functools.cache
 def _gru(start: GRUStart) -> Cell:
     return Cell(
@@ -260,7 +258,7 @@ def zero_carry(params: Any, batch_shape: tuple[int, ...] = ()) -> jax.Array:
 
 
 def project(params: Any, x: jax.Array) -> Any:
-    """g = x W_i + b_i, `(..., I) -> (..., gates * H)`; of GRUGates a tuple, `(..., H)` for each of r, z, n."""
+    """g = x W_i + b_i, `(..., I) -> (..., gates * H)`; with GRUGates a tuple of `(..., H)` for each of r, z, n."""
     if isinstance(params, GRUGates):
         return tuple(add_bias(matmul(x, w), b) for w, b in zip(params.w_i, params.b_i, strict=True))
     return add_bias(matmul(x, params.w_i), params.b_i)
@@ -283,9 +281,9 @@ def activate(
     g: Any,
     product: Callable[[jax.Array, jax.Array], jax.Array] = matmul,
 ) -> tuple[GRUActivations, GRUPreActivations]:
-    """All of a step but the update of the state; h is `(..., H)` and g what `project` returned.
+    """All of a step but the update of the state: its activations and pre-activations.
 
-    `product` is what stands between the state and its weights.
+    h is `(..., H)` and g what `project` returned. `product` multiplies the state with its weights.
     """
     g_r, g_z, g_n = g if isinstance(params, GRUGates) else jnp.split(g, 3, axis=-1)
     w = params if isinstance(params, GRUGates) else gates(options, params)

@@ -1,4 +1,4 @@
-"""The gated recurrent unit for series with missing values, whose inputs and state decay while nothing is observed."""
+"""GRU-D, for series with missing values: inputs and state decay while nothing is observed."""
 
 import functools
 from typing import Any, Literal, NamedTuple
@@ -46,8 +46,8 @@ class GRUDInputs(NamedTuple):
     Attributes:
       x: `(*B, I)`, float, standardised so that each variable's mean is 0; anything, NaN included, where not observed.
       observed: `(*B, I)`, bool, or float of 0 and 1: which variables have a value at this step.
-      gap: `(*B, I)`, float and finite: the time since each variable was last observed, as `time_gaps` computes it, in a
-        unit of your choice; with one in which most gaps are near 1, weights begin at a useful size. Better float32 also
+      gap: `(*B, I)`, float and finite: the time since each variable was last observed, as `time_gaps` computes it.
+        Choose a unit in which most gaps are near 1, so that weights begin at a useful size. float32 is better even
         where x is narrower.
     """
 
@@ -69,10 +69,10 @@ class GRUDCarry(NamedTuple):
 
 
 class GRUDSeen(NamedTuple):
-    """All of a step that does not see the carry.
+    """The part of a step that does not see the carry.
 
     Attributes:
-      x: `(..., I)`, anything where not observed: only chosen from, never multiplied, as 0 * NaN would be NaN.
+      x: `(..., I)`, anything where not observed: selected from, never multiplied, as 0 * NaN would be NaN.
       observed: bool `(..., I)`.
       decay_x: γ_x, `(..., I)`.
       decay_h: γ_h, `(..., H)`.
@@ -127,8 +127,8 @@ def gru_d(
         h' = (1 - z) ∘ ĥ + z ∘ n                                     update_gate="write" (the paper's)
         h' = z ∘ ĥ + (1 - z) ∘ n                                     update_gate="keep"
 
-    Where a variable is not observed its x reaches no value and no gradient, NaN included. Run in reverse, gaps have to
-    be measured in that direction; two directions that are given the same xs share one direction's gaps.
+    The x of a variable that is not observed reaches no value and no gradient, even if it is NaN. A run in reverse needs
+    gaps measured in that direction; two directions that are given the same xs share one direction's gaps.
 
     Args:
       reset_after: whether the reset gate acts after the state's matrix product, or before it.
@@ -136,8 +136,8 @@ def gru_d(
       kernel_init: `init(key, (I, H), dtype)`, called once per gate, for w_i and for w_m.
       recurrent_init: `init(key, (H, H), dtype)`, called once per gate, for w_h.
       bias_init: `init(key, (H,), dtype)`, called once per gate and bias. The biases of the decays begin at 0.
-      decay_init: `init(key, (variables, outputs), dtype)` for the weights of the decays: `(I, H)` of the state's, and
-        `(1, I)` of the inputs', each of which sees its own gap alone. A decay whose weights are all below 0 is 1 and
+      decay_init: `init(key, (variables, outputs), dtype)` for the weights of the decays: `(I, H)` for the state,
+        and `(1, I)` for the inputs, since each sees its own gap alone. A decay whose weights are all below 0 is 1 and
         has no gradient, so the default draws from 0 to 1 / variables.
       update_bias: the initial bias of the update gate, when not 0.
 
@@ -214,7 +214,7 @@ _SHAPES: dict[str, tuple[str, ...]] = {
 
 def _input_shape(params: Any) -> Any:
     check_params("gru_d", GRUDParams, params, _SHAPES)
-    # Sizes in the place of arrays: what `Cell.input_shape` returns for several.
+    # Sizes in place of arrays, as `Cell.input_shape` returns them for several inputs.
     features: Any = (params.w_i.shape[0],)
     return GRUDInputs(features, features, features)
 
@@ -231,15 +231,15 @@ def _zero_carry(params: Any, batch_shape: tuple[int, ...] = ()) -> GRUDCarry:
 
 def _project(params: GRUDParams, inputs: GRUDInputs) -> GRUDSeen:
     dtype = carry_dtype(inputs.x.dtype)
-    # As a mask and nothing else: no gradient, and floats of 0 and 1 choose as bools do.
+    # Bools, so that floats of 0 and 1 choose as bools do, and get no gradient.
     observed = inputs.observed != 0 if inputs.observed.dtype != jnp.bool_ else inputs.observed
     gap = jnp.astype(inputs.gap, dtype)
-    # relu, whose derivative at 0 is 0: where the gap is 0 nothing has decayed, and no weight is to blame.
+    # relu has the derivative 0 at 0: where the gap is 0 nothing has decayed, and no weight is to blame.
     return GRUDSeen(
         x=jnp.astype(inputs.x, dtype),
         observed=observed,
         decay_x=jnp.exp(-jax.nn.relu(add_bias(gap * beside(params.w_decay_x, gap), params.b_decay_x))),
-        # In the carry's dtype: as a float16 a gap of days in seconds is infinite, and the gradients are NaN.
+        # In the carry's dtype: a gap of days in seconds is infinite in float16, and the gradients would be NaN.
         decay_h=jnp.exp(-jax.nn.relu(add_bias(matmul(gap, jnp.astype(params.w_decay_h, dtype)), params.b_decay_h))),
         g=add_bias(matmul(jnp.astype(observed, dtype), params.w_m), params.b_i),
     )

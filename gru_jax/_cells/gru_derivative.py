@@ -1,4 +1,4 @@
-"""The derivative of a GRU's step, which is linear in the tangent of its state: the coefficients, from known states.
+"""The derivative of a GRU's step, linear in dh, the tangent of its state; the coefficients follow from known states.
 
     dh' = k ∘ dh + a_z ∘ (u_z + dh W_hz) + a_n ∘ dg_n + ...      a_z = ±(h - n) z'      a_n = (1 - k) n'
 
@@ -7,8 +7,8 @@
     reset_after=False:  ... = a_n ∘ ((r ∘ h) dW_hn + db_hn + (a_r ∘ (u_r + dh W_hr) + a_q ∘ dh) W_hn)
                         a_r = h r'                 a_q = r
 
-r', z' and n' are the derivatives of the functions that make r, z and n: r (1 - r), z (1 - z) and 1 - n² of σ and tanh,
-and of any others what `jax.jvp` gives at what they were given.
+u_r = dg_r + h dW_hr + db_hr, and u_z likewise. r', z' and n' are the derivatives of the functions that make r, z and n:
+r (1 - r), z (1 - z) and 1 - n² for σ and tanh; `jax.jvp` computes any others at the pre-activations.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from gru_jax._cells.precision import carry_dtype
 
 
 class Coefficients(NamedTuple):
-    """Of the linear recurrence, `(..., H)` each."""
+    """The coefficients of the linear recurrence, `(..., H)` each."""
 
     k: jax.Array
     a_r: jax.Array
@@ -33,14 +33,14 @@ class Coefficients(NamedTuple):
 
 
 def is_custom(options: GRUOptions) -> bool:
-    """Whether the value of an activation does not tell its derivative."""
+    """Whether an activation differs from tanh and σ, so that its value does not give its derivative."""
     return options.activation is not jnp.tanh or options.gate_activation is not jax.nn.sigmoid
 
 
 def slopes_of(
     options: GRUOptions, activations: GRUActivations, before: GRUPreActivations | None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The derivatives of r, z and n by what their functions were given, which is needed for those of the user alone."""
+    """The derivatives r', z' and n'. `before`, what their functions were given, is needed for other than tanh and σ."""
     r, z, n, _ = activations
     if not is_custom(options):
         return r * (1 - r), z * (1 - z), 1 - n * n
@@ -67,7 +67,7 @@ def coefficients_of(
 
 
 def recurrence(options: GRUOptions, w_h: Any) -> Callable[[Coefficients, jax.Array], jax.Array]:
-    """`(coefficients, dh) -> A dh`."""
+    """The function `(coefficients, dh) -> A dh` for these recurrent weights."""
     # Laid out for the transposed loop, which is the one that training runs.
     transposed = [w.T for w in w_h]
 

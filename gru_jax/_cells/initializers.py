@@ -1,7 +1,7 @@
 """Initial weights, gate by gate.
 
-An `(H, 3H)` recurrent matrix is three matrices side by side: initialising the whole as one orthogonal matrix makes none
-of its blocks orthogonal, so every gate gets a draw of its own.
+An `(H, 3H)` recurrent matrix is three matrices side by side. One orthogonal draw for the whole would make none of its
+blocks orthogonal, so every gate gets a draw of its own.
 """
 
 import math
@@ -23,7 +23,7 @@ _lecun_normal = jax.nn.initializers.lecun_normal()
 _orthogonal = jax.nn.initializers.orthogonal()
 
 
-# At the level of the module, so that cells which begin with them pickle.
+# Functions at the module's level, so that cells made with them pickle.
 def lecun_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
     """Normal with variance 1 / fan-in, cut at two standard deviations (LeCun et al. 1998)."""
     return _lecun_normal(key, shape, dtype)
@@ -35,12 +35,12 @@ def orthogonal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32)
 
 
 def rates(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    """U(0, 1 / variables), `(variables, outputs)`: what decays by the gaps of all begins no faster than by one of 1."""
+    """U(0, 1 / variables), `(variables, outputs)`: a decay by gaps of 1 in all variables begins at exp(-1) or above."""
     return jax.random.uniform(key, shape, dtype, 0.0, 1.0 / shape[0])
 
 
 def check_initializers(**inits: Any) -> None:
-    """Callables that can be hashed, since the cell made of them is a static argument of jax.jit."""
+    """Check for hashable callables, since the cell made of them is a static argument of jax.jit."""
     for name, init in inits.items():
         if not callable(init) or type(init).__hash__ is None:
             raise TypeError(
@@ -50,7 +50,7 @@ def check_initializers(**inits: Any) -> None:
 
 
 def check_init(key: Any, in_features: Any, features: Any, dtype: Any) -> tuple[int, int, jnp.dtype]:
-    """The arguments that every `init` takes, checked."""
+    """Check the arguments that every `init` takes; returns both sizes and the dtype."""
     check_key("key", key)
     return (
         check_positive("in_features", in_features, remedy="pass the width of one input"),
@@ -95,7 +95,7 @@ def chrono(key: jax.Array, features: int, longest: float, dtype: Any) -> jax.Arr
 
 
 def check_bias_options(name: str, bias: float, chrono_span: float | None) -> None:
-    """A gate's bias is one number, or drawn from a longest time span; not both."""
+    """Check that a gate's bias is one number or drawn from a longest time span, and not both."""
     for option, value in ((name, bias), ("chrono_span", chrono_span)):
         if value is not None and (
             isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)

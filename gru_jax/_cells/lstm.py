@@ -69,8 +69,8 @@ def lstm(
       recurrent_init: `init(key, (H, H), dtype)`, called once per gate, for w_h.
       bias_init: `init(key, (H,), dtype)`, called once per gate and bias.
       forget_bias: the initial bias of the forget gate, when not 0; 1 is common (Jozefowicz et al. 2015).
-      chrono_span: the longest time span to remember at the start, in steps: draws the forget gate's bias, and the
-        input gate's as its negative (Tallec & Ollivier 2018).
+      chrono_span: the longest time span to remember at the start, in steps. The forget gate's bias is drawn
+        from it, and the input gate's is the negative (Tallec & Ollivier 2018).
 
     Returns:
       A `Cell` whose params are `LSTMParams` and whose carry is `LSTMCarry(h, c)`, each `(*B, H)`; y is h' in the

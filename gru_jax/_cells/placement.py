@@ -1,7 +1,7 @@
-"""Where a state lies: sharded over devices as its inputs are.
+"""The sharding of a state over devices, which follows that of its inputs.
 
-On a mesh of explicit axes an array's type says how it is sharded, and inside `jax.shard_map` over which axes of the
-mesh it differs. A loop carries one type, so a state that is made here, such as zeros, has to get that of what it meets.
+An array's type says how it is sharded (on a mesh of explicit axes) and over which axes of the mesh it differs (inside
+`jax.shard_map`). A loop carries one type. So a state made here, such as zeros, must get the type of what it meets.
 """
 
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ def batch_sharding(x: jax.Array, axes: Sequence[int]) -> tuple[Any, ...]:
 
 
 def place(tree: Any, leading: tuple[Any, ...], varying: frozenset[str]) -> Any:
-    """A tree with the leading axes of each leaf sharded like this, and with these varying axes.
+    """The tree, each leaf sharded on its leading axes as `leading` says and varying over the axes `varying`.
 
-    What is so already is left alone.
+    A leaf that is so already is left alone.
     """
 
     def leaf(x: jax.Array) -> jax.Array:
@@ -42,7 +42,7 @@ def place(tree: Any, leading: tuple[Any, ...], varying: frozenset[str]) -> Any:
 
 
 def gathered(params: Any) -> Any:
-    """Params whose types say that they are sharded, whole on every device: each step multiplies with all of them."""
+    """The params; those that are sharded by their types are made whole on every device, as each step needs all."""
 
     def leaf(p: jax.Array) -> jax.Array:
         return jax.sharding.reshard(p, PartitionSpec()) if any(batch_sharding(p, range(p.ndim))) else p
@@ -51,5 +51,5 @@ def gathered(params: Any) -> Any:
 
 
 def _varying(aval: Any) -> frozenset[str]:
-    # No public name of JAX tells this of a type.
+    # JAX has no public name for this.
     return frozenset(aval.manual_axis_type.varying)

@@ -1,7 +1,7 @@
 """Which dtype each part of a step computes in.
 
-Matrices multiply in the input's dtype and accumulate in the carry's; everything else, biases included, stays in the
-carry's dtype, which is float32 for all inputs but float64 (Micikevicius et al. 2018, "Mixed precision training").
+Matrices multiply in the input's dtype and accumulate in the carry's. Everything else, biases included, stays in the
+carry's dtype: float64 for float64, float32 for all others (Micikevicius et al. 2018, "Mixed precision training").
 """
 
 from typing import Any
@@ -11,13 +11,13 @@ import jax.numpy as jnp
 
 
 def carry_dtype(dtype: Any) -> jnp.dtype:
-    """float64 for float64, float32 for every narrower float; what JAX makes of NumPy's float64 in 32 bits included."""
+    """float64 for float64; float32 for every narrower float, and for NumPy's float64 while JAX runs in 32 bits."""
     wide = jnp.dtype("float64")
     return wide if jax.dtypes.canonicalize_dtype(dtype) == wide else jnp.dtype("float32")
 
 
 def input_dtype(x: Any) -> jnp.dtype:
-    """The dtype of an input, which products run in and which y has: the first array's, if it holds several."""
+    """The dtype of an input, or of its first array if it holds several. Products run in it, and y has it."""
     return jax.tree.leaves(x)[0].dtype
 
 
@@ -42,7 +42,7 @@ def matmul(x: jax.Array, w: jax.Array) -> jax.Array:
 
 
 def beside(b: jax.Array, x: jax.Array) -> jax.Array:
-    """b `(J,)` with the rank of x `(..., J)`, so that the two meet where JAX may not raise ranks by itself."""
+    """b `(J,)` with the rank of x `(..., J)`, so that the two broadcast even where JAX must not promote ranks."""
     return jnp.expand_dims(b, tuple(range(x.ndim - 1)))
 
 

@@ -56,6 +56,9 @@ def rnn(
     Returns:
       A `Cell` whose params are `RNNParams` and whose carry is h, `(*B, H)`; y is h' in the input's dtype.
 
+    Raises:
+      TypeError: for an initialiser that is no hashable function.
+
     Source: Elman 1990, "Finding structure in time".
     """
     initializers.check_initializers(kernel_init=kernel_init, recurrent_init=recurrent_init, bias_init=bias_init)

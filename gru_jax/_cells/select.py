@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 
 def select(where: jax.Array, then: Any, otherwise: Any) -> Any:
-    """Row by row of two trees with leaves `(*B, ...)`: `then` where `where (*B)` holds, else `otherwise`."""
+    """The rows of `then` where `where (*B)` holds, else those of `otherwise`: two trees with leaves `(*B, ...)`."""
 
     def leaf(a: jax.Array, b: jax.Array) -> jax.Array:
         return jnp.where(where.reshape(where.shape + (1,) * (b.ndim - where.ndim)), a, b)

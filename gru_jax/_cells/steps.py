@@ -1,4 +1,4 @@
-"""One step of a cell, and what is checked of it: a cell may be a record of the user's own functions."""
+"""One step of a cell, with checks of its result: a cell may be a record of the user's own functions."""
 
 from typing import Any
 

@@ -16,12 +16,12 @@ def time_gaps(times: jax.Array, observed: jax.Array, resets: jax.Array | None = 
         δ_t = s_t - s_{t-1}                  where the variable was observed at t-1
         δ_t = s_t - s_{t-1} + δ_{t-1}        elsewhere
 
-    So a variable that was never observed has the time since its sequence began. Padding at the end does no harm; with
-    padding before or between the steps, say the first valid step in `resets` and leave padded steps unobserved.
+    So a variable that was never observed has the time since its sequence began. Padding at the end does no harm. With
+    padding before or between the steps, mark the first valid step in `resets` and leave padded steps unobserved.
 
     Args:
-      times: `(T, *B)`, float, when each step was, in the unit that gaps shall have. Nearby differences of large numbers
-        lose digits: subtract the beginning in float64 before.
+      times: `(T, *B)`, float: when each step was, in the unit of the gaps. Differences of large numbers lose digits:
+        subtract the start time first, in float64.
       observed: `(T, *B, I)`, bool or float of 0 and 1, which variables have a value at each step.
       resets: bool `(T, *B)`, True = a new sequence starts at step t; None: only the first.
 
@@ -44,7 +44,7 @@ def time_gaps(times: jax.Array, observed: jax.Array, resets: jax.Array | None = 
     if times.shape[0] == 0:
         return jnp.zeros(observed.shape, times.dtype)
     starts = (jnp.zeros_like(times, dtype=bool) if starts is None else starts).at[0].set(True)[..., None]
-    # What a gap at t is measured from: the last step before t with a value, or the first of the sequence.
+    # A gap at t is measured from the last step before t with a value, or from the first of the sequence.
     steps = jnp.arange(times.shape[0], dtype=jnp.int32).reshape(-1, *(1,) * times.ndim)
     anchors = lax.cummax(jnp.where(observed | starts, steps, jnp.int32(0)), axis=0)
     before = jnp.concatenate([anchors[:1], anchors[:-1]])

@@ -1,3 +1,3 @@
-"""The version of the package, which it marks the files that it writes with."""
+"""The version of the package, which also stands in the files that it writes."""
 
 __version__ = "0.1.0"

@@ -1,11 +1,11 @@
 """Beam search: likely sequences, one token at a time, as one compiled loop.
 
 The beam keeps K open hypotheses and, apart from them, the K best that have ended. Open ones are compared by their
-log-probability, ended ones by score; a hypothesis ends only if its end is among the K likeliest continuations of all
-open ones, so that a beam of one is the greedy search, and an unlikely end does not shadow what would have followed. The
-search stops when no open one can still beat the worst that has ended. Every step stores what was chosen and from which
-open hypothesis, and the sequences are read backwards at the end, so that a step moves nothing but the state. Cost: at
-most max_steps calls of `step` on K hypotheses for each row of the batch.
+log-probability, ended ones by score. A hypothesis ends only if its end is among the K likeliest continuations of all
+open ones. So a beam of one is the greedy search, and an unlikely end does not shadow what would have followed. The
+search stops when no open hypothesis can still beat the worst ended one. Every step stores the chosen tokens and which
+hypotheses they continue. The sequences are read backwards at the end, so that a step moves nothing but the state. Cost:
+at most max_steps calls of `step` on K hypotheses for each row of the batch.
 """
 
 import functools
@@ -40,7 +40,7 @@ class _Open(NamedTuple):
 
 
 class _Ended(NamedTuple):
-    """The best that have ended: score, how many open steps they took, which open hypothesis they then were."""
+    """The best ended hypotheses: score, number of steps while open, and index among the open ones before the end."""
 
     score: jax.Array
     steps: jax.Array
@@ -68,30 +68,30 @@ def beam_search(
 ) -> Hypotheses:
     """Find likely sequences with a beam.
 
-    A sequence ends with the end token, or after `max_steps` tokens without it. With Y its tokens, the end token
-    included, its score is
+    A sequence Y ends with the end token, or after `max_steps` tokens without it. Its score, with |Y| the number of its
+    tokens, the end token included, is
 
         score(Y) = log P(Y) / ((5 + |Y|) / 6) ** length_penalty
 
-    and of all sequences that the beam came upon the K best are returned. With a beam that holds all continuations that
-    is the true optimum; a beam of one without penalty is `gru_jax.greedy_search`. Give equal shapes to call it under
-    `jax.jit` without compiling again. It has no gradient, being a `lax.while_loop`: for one, score the tokens found by
+    The search returns the K best of all sequences that the beam came upon. They are the true optimum if the beam holds
+    all continuations; a beam of one without penalty is `gru_jax.greedy_search`. Calls of equal shapes under `jax.jit`
+    do not compile again. The search is a `lax.while_loop` and has no gradient: for one, score the found tokens with
     your model, as `gru_jax.decode` does.
 
     Args:
-      step: `step(tokens, state) -> (log_probs, state)`: from the last token of each hypothesis, int32 `(K, *B)`, and
-        the state, leaves `(K, *B, ...)`, the log-probability of every next token, `(K, *B, V)`, and the next state.
-        They are at most 0 (`jax.nn.log_softmax` of logits) and not NaN; -inf forbids a token. What is the same for all
-        hypotheses, such as an encoded source, belongs in its closure.
+      step: `step(tokens, state) -> (log_probs, state)`. It takes the last token of each hypothesis, int32 `(K, *B)`,
+        and the state, leaves `(K, *B, ...)`. It returns the log-probability of every next token, `(K, *B, V)`, and the
+        next state. Log-probabilities are at most 0 (`jax.nn.log_softmax` of logits) and not NaN; -inf forbids a token.
+        What all hypotheses share, such as an encoded source, belongs in its closure.
       state: the state before the first token, leaves `(*B, ...)`.
-      start_token: the token that each row begins with and that is not returned, an int or int array `(*B,)`; its shape
-        is that of the batch, so an int means one sequence without batch axes.
+      start_token: the token that each row begins with, an int or int array `(*B,)`; it is not returned. Its shape is
+        that of the batch, so an int means one sequence without batch axes.
       end_token: the token that ends a sequence.
       beam_size: K, how many open hypotheses, and results, to keep for each row.
       max_steps: N, the longest sequence.
       length_penalty: 0 compares log-probabilities, which favours short sequences; larger values favour longer ones.
-      record: `record(state) -> leaves (K, *B, ...)`: what to return of every step's new state. Attention weights, for
-        example: let the state be (carry, weights), begun with zeros `(*B, S)`, and record `lambda state: state[1]`.
+      record: `record(state) -> leaves (K, *B, ...)`: what to return of every step's new state. For attention weights,
+        let the state be (carry, weights), the first weights zeros `(*B, S)`, and record `lambda state: state[1]`.
 
     Returns:
       `Hypotheses`.
@@ -121,7 +121,7 @@ def beam_search(
     end = check_token("end_token", end_token, vocabulary)
     picked = check_record(record, state, start.shape)
 
-    # All begin as the same hypothesis: but for the first, the beams are empty.
+    # All beams begin as the same hypothesis, so all but the first get probability 0.
     first = jnp.where(jnp.arange(beam) == 0, 0.0, -jnp.inf).astype(jnp.float32)
     log_prob = jnp.broadcast_to(first.reshape(beam, *(1 for _ in batch)), start.shape)
     nothing = jnp.zeros(start.shape, jnp.int32)
@@ -138,7 +138,7 @@ def beam_search(
     advance = functools.partial(_advance, step, record, end, penalty)
     loop = (jnp.int32(0), _Open(start, log_prob, state), ended, trace)
     t, open_, ended, trace = lax.while_loop(goes_on, advance, vary_alike(advance, loop))
-    # What is open after the last step is a sequence too; before it, nothing that is open was good enough.
+    # A hypothesis still open after the last step is a sequence too. After an earlier stop, none is good enough.
     score = jnp.where(t == steps, open_.log_prob / _longness(steps, penalty), -jnp.inf)
     places = jnp.broadcast_to(jnp.arange(beam, dtype=jnp.int32).reshape(-1, *(1 for _ in batch)), start.shape)
     ended = _best_of(ended, _Ended(score, jnp.full(start.shape, steps, jnp.int32), places))
@@ -152,7 +152,7 @@ def _advance(
     penalty: float,
     loop: tuple[jax.Array, _Open, _Ended, _Trace],
 ) -> tuple[jax.Array, _Open, _Ended, _Trace]:
-    """One more token for every open hypothesis."""
+    """The loop's values after one more token for every open hypothesis."""
     t, open_, ended, trace = loop
     log_probs, state = step(open_.token, open_.state)
     kept = None if record is None else record(state)
@@ -181,7 +181,7 @@ def _longness(length: int | jax.Array, penalty: float) -> jax.Array:
 
 
 def _take(leaf: jax.Array, beams: jax.Array) -> jax.Array:
-    """Leaves `(K, *B, ...)` with their hypotheses picked anew, row by row of the batch."""
+    """The leaf `(K, *B, ...)` of the hypotheses that `beams (K, *B)` picks in each row of the batch."""
     return jnp.take_along_axis(leaf, beams.reshape(*beams.shape, *(1 for _ in leaf.shape[beams.ndim :])), axis=0)
 
 
@@ -194,7 +194,7 @@ def _best_of(old: _Ended, new: _Ended) -> _Ended:
 
 
 def _read_back(ended: _Ended, trace: _Trace, end: int) -> Hypotheses:
-    """Follow each hypothesis from its end to its start."""
+    """The result, each hypothesis followed from its end to its start."""
     steps = trace.token.shape[0]
     found = ended.score > -jnp.inf
     lengths = jnp.where(found, jnp.minimum(ended.steps + 1, steps), 0)

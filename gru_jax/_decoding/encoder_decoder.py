@@ -1,8 +1,8 @@
 """Encoder and decoder with attention between them: from one sequence to another of another length.
 
-In training the decoder reads the true target, shifted by one step, so that its layers run over all steps as
-`gru_jax.scan_layers` runs them, and attention and read-out follow for all steps at once. Nothing that attention finds
-is fed back into the layers: that is what allows it (Luong et al. 2015 call the contrary input feeding).
+The decoder reads the true target in training, shifted by one step. So `gru_jax.scan_layers` runs its layers over all
+steps, and attention and read-out follow for all steps at once. This is possible since nothing that attention finds is
+fed back into the layers (Luong et al. 2015 call the contrary input feeding).
 """
 
 from typing import Any, NamedTuple
@@ -24,8 +24,8 @@ class Encoded(NamedTuple):
     """What the decoder knows of the source.
 
     Attributes:
-      memory: what its attention looks at, leaves `(S, *B, ...)`.
-      carry: where its layers start, `carry[layer][0]`, leaves `(*B, H)`.
+      memory: what the decoder's attention looks at, leaves `(S, *B, ...)`.
+      carry: where the decoder's layers start, `carry[layer][0]`, leaves `(*B, H)`.
     """
 
     memory: AttentionMemory
@@ -52,11 +52,11 @@ def encode(
       cell: the cell of every layer.
       params: what `init_encoder_decoder` returned.
       xs: the source `(S, *B, I)`.
-      carry: initial states of its layers, `carry[layer][direction]`; None: zeros.
-      seq_lengths: int `(*B,)`: row b is `xs[:seq_lengths[b]]` and the rest is padding, of which nothing is seen.
+      carry: initial states of the encoder's layers, `carry[layer][direction]`; None: zeros.
+      seq_lengths: int `(*B,)`: row b is `xs[:seq_lengths[b]]` and the rest is padding, which reaches nothing.
       mask: bool `(S, *B)`, False = padding; not together with `seq_lengths`.
       precision: of all matrix products, as in `gru_jax.scan`.
-      **options: of those of `gru_jax.scan_layers` dropout_rate, dropout_key, unroll, remat and backend.
+      **options: dropout_rate, dropout_key, unroll, remat and backend, as in `gru_jax.scan_layers`.
 
     Returns:
       `Encoded`, for `decode` and `decode_step`.
@@ -79,7 +79,7 @@ def encode(
 
 
 def _bridge(params: EncoderDecoderParams, final: Any, dtype: Any) -> tuple[tuple[Any, ...], ...]:
-    """Where the decoder's layers start, from where the encoder's ended."""
+    """The decoder's first carry, from the final states of the encoder."""
     carry = []
     for dense, directions in zip(compute_params(params.bridge, dtype), final, strict=True):
         leaves = zip(*(jax.tree.leaves(state) for state in directions), strict=True)
@@ -101,7 +101,7 @@ def decode(
     precision: Any = None,
     **options: Any,
 ) -> tuple[Any, jax.Array, jax.Array]:
-    """Read the target, all steps at once, and tell what comes after each (teacher forcing).
+    """Read the target, all steps at once, and predict what comes after each (teacher forcing).
 
         carry, h = scan_layers(cell, params.decoder, xs, carry)
         c_t      = attention of h_t over the encoder's outputs
@@ -111,14 +111,14 @@ def decode(
       cell: the cell of every layer.
       params: what `init_encoder_decoder` returned.
       encoded: what `encode` returned.
-      xs: the target `(L, *B, I)`, each step the one before what is to be told: the start first.
-      carry: `carry[layer][0]`, leaves `(*B, H)`; None: where the encoder leaves off.
+      xs: the target `(L, *B, I)`, shifted by one: each step stands before the one to predict, the start first.
+      carry: `carry[layer][0]`, leaves `(*B, H)`; None: `encoded.carry`.
       dropout_rate: in [0, 1): between layers, and before the read-out.
       dropout_key: a random key, needed when the rate is not 0.
       precision: of all matrix products, as in `gru_jax.scan`.
-      **options: of those of `gru_jax.scan_layers` seq_lengths, mask, unroll, remat and backend. The logits of the
-        steps before padding at the end of xs need neither of the first two, since no step sees a later one; the final
-        carry does, and so do gradients if the padding holds NaN.
+      **options: seq_lengths, mask, unroll, remat and backend, as in `gru_jax.scan_layers`. Logits before padding at
+        the end of xs need neither of the first two, since no step sees a later one. The final carry needs one of them,
+        and so do gradients if the padding holds NaN.
 
     Additive attention compares all L steps with all S at once, in L S *B A numbers; dot products need L S *B.
 
@@ -162,8 +162,8 @@ def decode_step(
       cell: the cell of every layer.
       params: what `init_encoder_decoder` returned.
       encoded: what `encode` returned.
-      carry: `carry[layer][0]`, leaves `(*B, H)`; at the start `encoded.carry`, or None for it. A beam stands before the
-        batch: leaves `(K, *B, H)`, with x `(K, *B, I)` and all that is returned alike.
+      carry: `carry[layer][0]`, leaves `(*B, H)`; None: `encoded.carry`, the start. A beam stands before the batch:
+        leaves `(K, *B, H)`, x `(K, *B, I)`, and the results likewise.
       x: the last element of the target, `(*B, I)`.
       precision: of all matrix products, as in `gru_jax.scan`.
 
@@ -215,7 +215,7 @@ def _read_out(
 
 
 def _check_options(function: str, options: dict[str, Any], allowed: tuple[str, ...]) -> None:
-    """Only those that mean something here: a decoder run backwards, for one, would see what it is to tell."""
+    """Refuse options that mean nothing here: a decoder run backwards, for one, would see what it is to predict."""
     for name in options:
         if name not in allowed:
             raise TypeError(
@@ -225,7 +225,7 @@ def _check_options(function: str, options: dict[str, Any], allowed: tuple[str, .
 
 
 def _check_encoded(params: EncoderDecoderParams, encoded: Any, name: str, xs: jax.Array) -> None:
-    """What `encode` returned with such params, for the batch of xs `(..., *B, I)`, which messages call `name`."""
+    """Check that `encode` returned this for such params and the batch of xs `(..., *B, I)`, `name` in messages."""
     if not isinstance(encoded, Encoded):
         raise TypeError(f"encoded: expected Encoded, got {type(encoded).__name__}; pass what encode returned.")
     keys, values, _ = encoded.memory

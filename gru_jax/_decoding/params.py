@@ -39,7 +39,7 @@ class EncoderDecoderParams(NamedTuple):
       encoder: `params[layer][direction]`, as `gru_jax.init_layers` makes it.
       bridge: `BridgeParams` for each layer and each leaf of its carry, `bridge[layer][leaf]`.
       decoder: `params[layer][0]`, one direction.
-      attention: of the decoder's outputs, the queries, over the encoder's, keys and values.
+      attention: params of the attention of the decoder's outputs, the queries, over the encoder's, keys and values.
       w_c: `(D H + H, H)`, applied to the context and the decoder's output, in this order.
       b_c: `(H,)`.
       w_o: `(H, V)`, the read-out.
@@ -80,12 +80,12 @@ def init_encoder_decoder(
       outputs: V, the width of the read-out: the size of the target's vocabulary.
       num_layers: how many layers on each side, when `features` is one number.
       bidirectional: two directions in every layer of the encoder.
-      attention: how a step of the source is scored, as in `gru_jax.additive_attention`, in a space as wide as the
-        decoder's last layer, or `gru_jax.dot_product_attention`.
+      attention: how a step of the source is scored: as in `gru_jax.additive_attention`, with A the width of the
+        decoder's last layer, or as in `gru_jax.dot_product_attention`.
       dtype: of the params.
 
     Returns:
-      `EncoderDecoderParams`, new matrices lecun_normal and biases zero.
+      `EncoderDecoderParams`; outside the layers, which `cell.init` makes, matrices are lecun_normal and biases zero.
 
     Raises:
       TypeError, ValueError: naming the argument that does not fit; also for a cell that reads several arrays, or whose
@@ -139,7 +139,7 @@ _REMEDY = "pass what init_encoder_decoder returned for this cell"
 
 
 def check_encoder_decoder_params(cell: Any, params: Any) -> None:
-    """Check that all parts of the params fit together; the layers of a stack are left to those who run it."""
+    """Check that all parts of the params fit together; whoever runs a stack checks its layers."""
     check_cell(cell)
     if not isinstance(params, EncoderDecoderParams):
         raise TypeError(f"params: expected EncoderDecoderParams, got {type(params).__name__}; {_REMEDY}.")
@@ -162,7 +162,7 @@ def check_encoder_decoder_params(cell: Any, params: Any) -> None:
 
 
 def _check_bridge(cell: Cell, params: EncoderDecoderParams) -> None:
-    """A dense layer for every leaf of every layer's carry, as wide as the encoder's carries and the decoder's."""
+    """Check for a dense layer for each leaf of each layer's carry, as wide as encoder and decoder need it."""
     ends, starts = (
         [[jax.tree.leaves(_carry_shapes(cell, p)) for p in directions] for directions in side]
         for side in (params.encoder, params.decoder)
@@ -182,12 +182,12 @@ def _check_bridge(cell: Cell, params: EncoderDecoderParams) -> None:
 
 
 def source_width(params: EncoderDecoderParams) -> int:
-    """D H, what checked params expect the encoder to write."""
+    """D H, the width that checked params expect of the encoder's outputs."""
     return params.w_c.shape[0] - params.w_c.shape[1]
 
 
 def check_written(name: str, ys: jax.Array, width: int) -> None:
-    """What a stack of the params wrote is as wide as attention and read-out expect."""
+    """Check that the outputs of a stack are as wide as attention and read-out expect."""
     if ys.shape[-1] != width:
         raise ValueError(
             f"{name}: expected a last layer that writes {width} features, for which params.attention and params.w_c "

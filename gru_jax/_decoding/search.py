@@ -1,4 +1,4 @@
-"""Searching for a likely sequence: what is found, what is checked, and the greedy way."""
+"""Searching for a likely sequence: the result and the checks of every search, and the greedy search."""
 
 import functools
 import math
@@ -19,8 +19,8 @@ class Hypotheses(NamedTuple):
     """What a search found; K is the beam, an axis that `greedy_search` does not have.
 
     Attributes:
-      tokens: int32 `(N, K, *B)`, the end token and all that follows it being the end token.
-      lengths: int32 `(K, *B)`, with the end token where there is one; 0 where there are fewer than K sequences.
+      tokens: int32 `(N, K, *B)`; only end tokens follow an end token.
+      lengths: int32 `(K, *B)`, the end token counted where there is one; 0 where there are fewer than K sequences.
       scores: `(K, *B)`, float32, best first; -inf where there are fewer than K sequences.
       record: what `record` picked from the state of each step, leaves `(N, K, *B, ...)`, 0 from `lengths` on.
     """
@@ -102,7 +102,7 @@ def greedy_search(
 
 
 def vary_alike(advance: Callable[[Any], Any], loop: Any) -> Any:
-    """What a loop begins with, varying over the axes of a `jax.shard_map` that one round makes it vary over."""
+    """The first values of a loop, varying over all axes of a `jax.shard_map` over which its rounds make them vary."""
     if not jax.sharding.get_abstract_mesh().manual_axes:
         return loop
     # What one round makes vary may make more of it vary in the next.
@@ -120,12 +120,12 @@ def _varying(shape: Any) -> frozenset[str]:
 
 
 def zero_unless(kept: jax.Array, leaf: jax.Array) -> jax.Array:
-    """Zeros where `kept`, of the leaf's leading axes, is False."""
+    """The leaf, with zeros where `kept`, of its leading axes, is False."""
     return jnp.where(kept.reshape(*kept.shape, *(1 for _ in leaf.shape[kept.ndim :])), leaf, jnp.zeros_like(leaf))
 
 
 def check_start(token: Any) -> jax.Array:
-    """Int32 `(*B,)`."""
+    """The start tokens, checked, as int32 `(*B,)`."""
     if isinstance(token, bool) or (isinstance(token, int) and not -(2**31) <= token < 2**31):
         raise TypeError(f"start_token: expected a token, an int of 32 bits, got {token!r}; pass one, or an array.")
     token = check_array("start_token", np.int32(token) if isinstance(token, int) else token)
@@ -135,7 +135,7 @@ def check_start(token: Any) -> jax.Array:
 
 
 def check_token(name: str, token: Any, vocabulary: int) -> int:
-    """An int below the vocabulary."""
+    """`token` as an int, checked to be in the vocabulary."""
     if isinstance(token, bool) or not isinstance(token, int | np.integer):
         raise TypeError(
             f"{name}: expected an integer, got {token!r} of type {type(token).__name__}; pass a Python int."
@@ -149,7 +149,7 @@ def check_token(name: str, token: Any, vocabulary: int) -> int:
 
 
 def check_penalty(penalty: Any) -> float:
-    """A number >= 0."""
+    """`penalty` as a float, checked to be >= 0."""
     if isinstance(penalty, bool) or not isinstance(penalty, int | float | np.integer | np.floating):
         raise TypeError(f"length_penalty: expected a number >= 0, got {penalty!r}; pass a Python float.")
     if not (math.isfinite(penalty) and penalty >= 0):
@@ -158,7 +158,7 @@ def check_penalty(penalty: Any) -> float:
 
 
 def check_state(state: Any, batch: tuple[int, ...]) -> Any:
-    """Leaves `(*B, ...)`, as JAX arrays."""
+    """The state as JAX arrays, checked to be leaves `(*B, ...)`."""
 
     def check(path: Any, leaf: Any) -> jax.Array:
         name = f"state{jax.tree_util.keystr(path)}"
@@ -174,7 +174,7 @@ def check_state(state: Any, batch: tuple[int, ...]) -> Any:
 
 
 def check_step(step: Any, tokens: jax.Array, state: Any) -> int:
-    """What `step` returns for these: the size of the vocabulary."""
+    """Check what `step` returns for these; returns the size of the vocabulary."""
     if not callable(step):
         raise TypeError(f"step: expected a function (tokens, state) -> (log_probs, state), got {step!r}; pass one.")
     out = jax.eval_shape(step, tokens, state)
@@ -201,7 +201,7 @@ def check_step(step: Any, tokens: jax.Array, state: Any) -> int:
 
 
 def check_record(record: Any, state: Any, rows: tuple[int, ...]) -> Any:
-    """Shapes of what `record` picks from a state."""
+    """The shapes of what `record` picks from a state, checked; None without `record`."""
     if record is None:
         return None
     if not callable(record):

@@ -1,4 +1,4 @@
-"""What the Flax modules of both kinds share: names of parameters, layouts of batches, the checks of both.
+"""The Flax modules, linen and NNX, and what both share: names of parameters, layouts of batches, checks.
 
 May import `_attention`, `_cells`, `_decoding`, `_layers` and `_scan`.
 """

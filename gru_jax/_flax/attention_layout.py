@@ -26,7 +26,7 @@ class _Plan(NamedTuple):
 
 
 class Dropped(NamedTuple):
-    """Dropout of one call: no rate, or a key for each side."""
+    """Dropout of one call: rate 0, or a rate and a key for each side."""
 
     rate: float = 0.0
     encoder: Any = None
@@ -65,7 +65,7 @@ def _plan(cell: Cell, dtype: Any, backend: str, rate: float = 0.0) -> _Plan:
 
 
 def _checked_source(source: Any, seq_lengths: Any, mask: Any) -> tuple[Any, Any]:
-    """What is not seen while a call is traced: what is no array, and lengths by their values."""
+    """Source and lengths, checked for what tracing would not show: what is no array, and the values of lengths."""
     source = check_array("source", source)
     if mask is not None:
         check_array("mask", mask)
@@ -74,7 +74,7 @@ def _checked_source(source: Any, seq_lengths: Any, mask: Any) -> tuple[Any, Any]
     return source, seq_lengths
 
 
-# One program for all of it: jax_debug_nans looks at what each operation by itself returns, and padding may hold NaN.
+# One program: outside of one, jax_debug_nans looks at the result of each operation, and padding may hold NaN.
 @functools.partial(jax.jit, static_argnums=0, inline=True)
 def _read(
     plan: _Plan, params: EncoderDecoderParams, source: Any, seq_lengths: Any, mask: Any, dropout_key: Any
@@ -88,7 +88,7 @@ def _read(
         BATCH_MAJOR.time_first(source),
         seq_lengths=seq_lengths,
         mask=None if mask is None else BATCH_MAJOR.time_first(mask, features=0),
-        # Of one layer nothing is dropped, and that of the read-out is not the encoder's.
+        # One layer has no dropout between layers, and that before the read-out is the decoder's.
         dropout_rate=plan.dropout_rate if len(params.encoder) > 1 else 0.0,
         dropout_key=dropout_key,
         backend=plan.backend,
@@ -126,7 +126,7 @@ def _sequence(cell: Cell, name: str, xs: Any, letters: str, params: Any, dtype: 
 
 
 def as_told(xs: Any, dtype: Any) -> jax.Array:
-    """Floats in the dtype that a module was told to compute in; as they are, when it was told none."""
+    """xs as a JAX array; floats are cast to the dtype that the module was told to compute in, if any."""
     xs = check_array("x", xs)
     if dtype is None or not jnp.issubdtype(xs.dtype, jnp.floating):
         return xs
@@ -134,7 +134,7 @@ def as_told(xs: Any, dtype: Any) -> jax.Array:
 
 
 def to_names(params: EncoderDecoderParams) -> dict[str, Any]:
-    """Params as nested dicts, the names that both Flax modules give them."""
+    """Params as nested dicts, by the names that both Flax modules give them."""
     return {
         "encoder": layers_as_dict(params.encoder),
         "bridge": {
@@ -148,9 +148,9 @@ def to_names(params: EncoderDecoderParams) -> dict[str, Any]:
 
 
 def from_names(cell: Cell, tree: Mapping[str, Any], init: Callable[[int, int], EncoderDecoderParams]) -> Any:
-    """Stored parameters, which are those that a module would make: `init(source_features, target_features)`.
+    """Params from stored parameters, checked against those that `init(source_features, target_features)` would make.
 
-    The widths of source and target are not among a module's attributes; they are taken from what is stored.
+    The widths of source and target are not among a module's attributes; they are read from the stored parameters.
     """
     check_names("params", tree, EncoderDecoderParams._fields)
     width = tree["b_c"].shape[0]

@@ -1,4 +1,4 @@
-"""Flax, which only `gru_jax.nnx` and `gru_jax.linen` need; where it is not, importing this says how to get it."""
+"""Import Flax, which only `gru_jax.nnx` and `gru_jax.linen` need, or say how to install it."""
 
 import importlib
 

@@ -1,7 +1,7 @@
 """Params as Flax keeps them: nested dicts of arrays, by layer, direction and field.
 
-A naming is a function from params to such a dict. It is used both ways: what names the arrays of params also says where
-each is to be found again.
+A naming is a function from params to such a dict. It serves both ways: it names the arrays of params, and so it says
+where to find each again.
 """
 
 import functools
@@ -21,7 +21,7 @@ Naming = Callable[[Any], dict[str, Any]]
 
 
 def as_dict(params: Any) -> dict[str, Any]:
-    """A cell's params by name; what nests is a dict within the dict, and an absent one has no name."""
+    """A cell's params by name; nested params are a dict within the dict, and an absent one has no name."""
     if not hasattr(params, "_asdict"):
         raise TypeError(
             "cell: expected a cell whose init returns a NamedTuple, so that its params have names, "
@@ -31,7 +31,7 @@ def as_dict(params: Any) -> dict[str, Any]:
 
 
 def layers_as_dict(params: Any) -> dict[str, Any]:
-    """The params of a stack by name: `layer_0`, `forward`, and those of its cell."""
+    """The params of a stack by name: `layer_0`, `forward`, and the names of its cell's params."""
     return {
         f"layer_{layer}": {name: as_dict(p) for name, p in zip(DIRECTIONS, directions, strict=False)}
         for layer, directions in enumerate(params)
@@ -62,7 +62,7 @@ def _places(naming: Naming, structure: Any) -> dict[str, Any]:
 
 
 def check_names(name: str, found: Mapping[str, Any], wanted: Iterable[str]) -> None:
-    """The same names, in any order: parameters of another layout or cell are refused, not half used."""
+    """Check for the same names, in any order: parameters of another layout or cell are refused, not half used."""
     if set(found) != set(wanted):
         raise ValueError(
             f"{name}: expected {', '.join(sorted(wanted)) or 'nothing'}, got {', '.join(sorted(found)) or 'nothing'}; "
@@ -115,7 +115,7 @@ def made_params(cell: Cell, in_features: int, features: int, dtype: Any = jnp.fl
 
 
 def check_shapes(name: str, found: Any, wanted: Any) -> None:
-    """Stored params have the shapes that a module would make, whatever their dtypes."""
+    """Check that stored params have the shapes that a module would make, whatever their dtypes."""
     for (path, want), have in zip(jax.tree_util.tree_leaves_with_path(wanted), jax.tree.leaves(found), strict=True):
         if have.shape != want.shape:
             raise ValueError(
@@ -125,7 +125,7 @@ def check_shapes(name: str, found: Any, wanted: Any) -> None:
 
 
 def check_made(cell: Cell, params: Any) -> Any:
-    """What an `init` returned is arrays only."""
+    """The params that an `init` returned, checked to be arrays only."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if not isinstance(leaf, jax.Array | np.ndarray):
             raise TypeError(
@@ -137,12 +137,12 @@ def check_made(cell: Cell, params: Any) -> Any:
 
 @functools.lru_cache(maxsize=256)
 def input_shape(cell: Cell, features: int) -> Any:
-    """What one input of the cell looks like; its width, which nobody has said yet, is that of the state."""
+    """`cell.input_shape` while the width of the input is unknown: the params are made for the width of the state."""
 
     def look() -> None:
         params = check_made(cell, cell.init(jax.random.key(0), features, features))
         as_dict(params)
-        # In here, as shapes alone are no params.
+        # Inside `eval_shape`, since shapes alone are no params.
         found.append(cell.input_shape(params))
 
     found: list[Any] = []
@@ -152,7 +152,7 @@ def input_shape(cell: Cell, features: int) -> Any:
 
 def stored_width(cell: Cell, leaves: Any, features: int, name: str = "params") -> int:
     """The input width that stored params of one layer were made for."""
-    # Their structure does not depend on the width, which is what is asked for; some cells want it to divide features.
+    # The structure does not depend on the width, which is unknown here. Some cells want a width that divides features.
     structure = jax.tree.structure(made_params(cell, features, features))
     params = from_dict(as_dict, structure, leaves, name)
     width = first_shape(cell.input_shape(params))[-1]
@@ -160,7 +160,7 @@ def stored_width(cell: Cell, leaves: Any, features: int, name: str = "params") -
 
 
 def _matching_width(cell: Cell, params: Any, features: int) -> int:
-    """The one for which the cell's `init` makes such params, where the cell does not say."""
+    """The width for which the cell's `init` makes such params, for a cell whose `input_shape` does not say it."""
     shapes = [leaf.shape for leaf in jax.tree.leaves(params)]
     for width in sorted({size for shape in shapes for size in shape}):
         if shapes == [leaf.shape for leaf in jax.tree.leaves(made_params(cell, width, features))]:

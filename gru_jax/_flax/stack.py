@@ -1,4 +1,4 @@
-"""What the two Flax stacks share: how a call of a module becomes one of the pure functions.
+"""How a call of a Flax stack becomes a call of the pure functions, for linen and NNX alike.
 
 Batch-major in, time-major through `scan_layers`, batch-major out.
 """
@@ -42,7 +42,7 @@ class _Plan(NamedTuple):
 
 
 def cast_inputs(name: str, xs: Any, dtype: Any) -> jax.Array:
-    """Inputs in the dtype that a module was told to compute in; as they are, when it was told none."""
+    """Inputs as a JAX array; floats are cast to the dtype that the module was told to compute in, if any."""
     xs = check_array(name, xs)
     if dtype is None or not jnp.issubdtype(xs.dtype, jnp.floating):
         return xs
@@ -50,10 +50,10 @@ def cast_inputs(name: str, xs: Any, dtype: Any) -> jax.Array:
 
 
 def cast_leaves(cell: Cell, name: str, xs: Any, shapes: Any, dtype: Any) -> Any:
-    """What the cell reads, which its `input_shape` says is like `shapes`, in the dtype that a module was told.
+    """The cell's input, laid out as `shapes`, its `input_shape`, says, in the dtype that a module was told.
 
-    Of several arrays the first, whose dtype is what the cell computes in; the others in that of its carry, which holds
-    what a narrow float does not, such as long gaps of time.
+    The first of several arrays gets that dtype, in which the cell computes. The others get the dtype of its carry,
+    which holds what a narrow float does not, such as long gaps of time.
     """
     dtypes = itertools.chain([dtype], itertools.repeat(None if dtype is None else carry_dtype(dtype)))
     leaves = input_leaves(cell, name, xs, shapes)
@@ -114,7 +114,7 @@ def run_stack(
     with _reading(lead, time_major):
         if lead:
             steps, batch = (lead[0], lead[1:]) if time_major else (lead[-1], lead[:-1])
-            # Out here, where lengths have values and where what is no array has a name.
+            # Outside of jit, where lengths have values, and errors can name what is no array.
             seq_lengths = check_lengths(seq_lengths, steps, batch)
             check_states(cell, params, "initial_carry", initial_carry, batch)
             if time_major:
@@ -168,7 +168,7 @@ def step_stack(
     return step_layers(cell, params, carry, x, reset=reset, precision=precision)
 
 
-# One program for all of it: jax_debug_nans looks at what each operation by itself returns, and padding may hold NaN.
+# One program: outside of one, jax_debug_nans looks at the result of each operation, and padding may hold NaN.
 @functools.partial(jax.jit, static_argnums=0, inline=True)
 def _run(
     plan: _Plan,
@@ -212,7 +212,7 @@ def _run(
 
 @contextlib.contextmanager
 def _reading(lead: Sequence[int], time_major: bool) -> Iterator[None]:
-    """Errors about shapes say how xs is read where it has no batch axis, which its first may have been meant for."""
+    """Let errors about shapes say that the one axis of xs is read as time: it may have been meant as the batch."""
     try:
         yield
     except ValueError as error:
@@ -229,7 +229,7 @@ def _of_each(function: Any, params: Any) -> tuple[tuple[Any, ...], ...]:
 
 
 def _check_restored(cell: Cell, params: Any, states: Any, batch: Sequence[int], steps: int) -> None:
-    """What resets restore, batch-major: as any carry, or with an axis of time after the batch."""
+    """Check what resets restore, batch-major: as any carry, or with a time axis after the batch."""
     if states is None:
         return
     check_nesting("reset_carry", states, like=params)

@@ -108,15 +108,15 @@ def scan_layers(
       params: `params[layer][direction]`, as `init_layers` makes it; with two directions the second runs from the end.
       xs: inputs `(T, *B, I)`, or what else the cell reads; a cell that reads several arrays makes one layer only.
       carry: initial states, nested like params; None: zeros.
-      dropout_rate: in [0, 1): the share of the values between layers that is zeroed, the others scaled up by
-        1 / (1 - rate); never on the input of the first layer or on the output of the last.
+      dropout_rate: in [0, 1): the share of the values between layers that is zeroed; the others are scaled up by
+        1 / (1 - rate). The input of the first layer and the output of the last are never dropped.
       dropout_key: a random key, needed when the rate is not 0.
       reset_carry: what a reset restores, nested like params; None: zeros.
       **scan_options: what `gru_jax.scan` takes: seq_lengths, mask, resets, reverse (not with two directions), unroll,
         remat, precision, backend.
 
     Returns:
-      The final carry, nested like params, and ys `(T, *B, D H)` of the last layer, forward first; of frames,
+      The final carry, nested like params, and ys `(T, *B, D H)` of the last layer, forward first; for frames,
       `(T, *B, height, width, D H)`.
 
     Raises:
@@ -161,7 +161,7 @@ def scan_layers(
 
 
 def check_dropout(rate: Any) -> float:
-    """A rate in [0, 1)."""
+    """`rate` as a float, checked to be in [0, 1)."""
     if isinstance(rate, bool) or not isinstance(rate, int | float):
         raise TypeError(f"dropout_rate: expected a number in [0, 1), got {rate!r}; pass a Python float.")
     if not (math.isfinite(rate) and 0 <= rate < 1):
@@ -170,7 +170,7 @@ def check_dropout(rate: Any) -> float:
 
 
 def warn_of_idle_dropout(rate: Any, layers: int) -> None:
-    """A rate that does nothing, as there is nothing between layers; what is no rate is refused elsewhere."""
+    """Warn of a rate that does nothing, as one layer has nothing between layers; wrong rates are refused elsewhere."""
     if layers == 1 and isinstance(rate, int | float) and 0 < rate < 1:
         warnings.warn(
             f"dropout_rate: expected num_layers of 2 or more, since dropout acts between layers, got num_layers=1 with "
@@ -181,7 +181,7 @@ def warn_of_idle_dropout(rate: Any, layers: int) -> None:
 
 
 def _callers_level() -> int:
-    """How far above the caller of this the first frame is that belongs neither to Flax nor to us."""
+    """The stacklevel, for the caller of this, of the first frame that belongs neither to Flax nor to gru_jax."""
     frame, level = inspect.currentframe(), 0
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("flax", "gru_jax"):
         frame, level = frame.f_back, level + 1
@@ -189,7 +189,7 @@ def _callers_level() -> int:
 
 
 def _check_dropout_key(rate: float, key: Any) -> Any:
-    """A key where one is needed."""
+    """`key`, checked to be a random key where the rate needs one."""
     if rate and key is None:
         raise ValueError(
             f"dropout_key: expected a random key with dropout_rate={rate}, got None; "
@@ -206,7 +206,7 @@ def _dropout(key: jax.Array, rate: float, xs: jax.Array) -> jax.Array:
 
 
 def check_nesting(name: str, tree: Any, like: Any = None) -> None:
-    """Sequences of sequences of the right lengths; a NamedTuple is a cell's own and no layer."""
+    """Check for layers of one or two directions, as in `like` if given; a NamedTuple is a cell's own and no layer."""
     if not _is_list(tree) or not tree or not all(_is_list(row) and len(row) in (1, 2) for row in tree):
         raise TypeError(
             f"{name}: expected {name}[layer][direction], a tuple of layers of one or two directions, "
@@ -220,7 +220,7 @@ def check_nesting(name: str, tree: Any, like: Any = None) -> None:
 
 
 def check_states(cell: Cell, params: Any, name: str, states: Any, batch: Sequence[int], *, steps: Any = None) -> None:
-    """Check carries nested like params, here where a message can say which layer and direction is wrong."""
+    """Check carries nested like params, so that a message can say which layer and direction is wrong."""
     if states is None:
         return
     check_nesting(name, states, like=params)
@@ -231,7 +231,7 @@ def check_states(cell: Cell, params: Any, name: str, states: Any, batch: Sequenc
 
 
 def check_stacks(cell: Cell, params: Any) -> None:
-    """A layer writes one array: what reads several can stand at the bottom of a stack only."""
+    """Refuse to stack layers of a cell that reads several arrays, since the layer below writes one."""
     shapes = cell.input_shape(params)
     if hasattr(shapes, "_fields"):
         raise ValueError(
@@ -241,10 +241,10 @@ def check_stacks(cell: Cell, params: Any) -> None:
 
 
 def check_reads(cell: Cell, params: Any, xs: Any, layer: int, direction: int) -> None:
-    """A layer reads what the one below it writes; its second direction what the first reads."""
+    """Check that a layer reads what the layer below writes, and its second direction what the first reads."""
     widths = cell.input_shape(params)
     if hasattr(widths, "_fields"):
-        # One layer, whose second direction `scan` checks again against the same arrays.
+        # The only layer: `scan` checks each direction against the same arrays.
         return
     found = xs.shape[xs.ndim - len(widths) :]
     if any(want is not None and want != have for want, have in zip(widths, found, strict=True)):

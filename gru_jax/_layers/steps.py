@@ -22,9 +22,9 @@ def carry_layers(cell: Cell, params: Sequence[Sequence[Any]], batch_shape: tuple
       batch_shape: *B.
 
     Returns:
-      `carry[layer][direction]`, zeros, leaves `(*B, H)`, float32 (float64 for float64 params). A loop that carries it
-      on a mesh of explicit axes, or inside `jax.shard_map`, needs it sharded as its inputs are, which params do not
-      tell: place it with `jax.device_put`, `jax.sharding.reshard` or `jax.lax.pcast`. `scan_layers` does so by itself.
+      `carry[layer][direction]`, zeros, leaves `(*B, H)`, float32 (float64 for float64 params). A loop on a mesh of
+      explicit axes, or inside `jax.shard_map`, needs a carry that is sharded as its inputs are. Params do not tell how:
+      place it with `jax.device_put`, `jax.sharding.reshard` or `jax.lax.pcast`. `scan_layers` does so by itself.
 
     Raises:
       TypeError, ValueError: naming the argument that does not fit.
@@ -57,7 +57,7 @@ def step_layers(
     Args:
       cell: the cell of every layer.
       params: `params[layer][0]`, one direction a layer, as `init_layers` makes it.
-      carry: `carry[layer][0]`, leaves `(*B, H)` or what broadcasts to it over the batch; at the start `carry_layers`.
+      carry: `carry[layer][0]`, leaves `(*B, H)` or what broadcasts to it over the batch; start with `carry_layers`.
       x: one input, `(*B, I)` or what else the cell reads.
       reset: bool `(*B,)`, True = a new sequence starts with this x: the state is replaced before the step.
       reset_carry: what a reset restores, nested like the carry; None: zeros.
@@ -67,8 +67,8 @@ def step_layers(
       The new carry, `carry[layer][0]`, and y of the last layer, `(*B, H)` in the dtype of x.
 
     Raises:
-      TypeError, ValueError: naming the argument that does not fit; for two directions, since the second one sees the
-        steps that have not come yet.
+      TypeError, ValueError: naming the argument that does not fit; also for two directions, since the second one
+        sees steps that have not come yet.
 
     Example, a policy over many episodes:
       >>> import gru_jax, jax, jax.numpy as jnp
@@ -96,11 +96,11 @@ def step_layers(
     check_states(cell, params, "reset_carry", reset_carry, batch)
     if reset is not None:
         reset = check_reset("reset", reset, batch)
-    # How params begin is not part of what is compiled.
+    # Without `init`: cells that differ in it alone share one compiled program.
     return _run(cell.replace(init=None), check_precision(precision), params, carry, x, reset, reset_carry)
 
 
-# One program, so that a loop that is not compiled itself has one call a step.
+# One program, so that a loop in Python makes one call a step.
 @functools.partial(jax.jit, static_argnums=(0, 1), inline=True)
 def _run(
     cell: Cell, precision: str | None, params: Any, carry: Any, x: Any, reset: jax.Array | None, reset_carry: Any

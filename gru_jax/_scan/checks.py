@@ -1,4 +1,4 @@
-"""What `scan` checks of the arguments that a single step does not have."""
+"""Checks of the arguments that `scan` has and a single step does not have."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -13,7 +13,7 @@ from gru_jax._cells.checks import check_array, check_bools
 
 
 def check_cell(cell: Any) -> None:
-    """A `Cell`, not the function that makes one."""
+    """Check for a hashable `Cell`, not the function that makes one."""
     if not isinstance(cell, Cell):
         raise TypeError(f"cell: expected a gru_jax.Cell, got {cell!r}; call the maker: gru_jax.gru().")
     for name in ("carry", "project", "step", "input_shape"):
@@ -39,14 +39,14 @@ def check_lengths(
     names: tuple[str, str] = ("seq_lengths", "mask"),
     padded: str = "xs",
 ) -> jax.Array | None:
-    """Integers `(*B,)`, within 0..T where the values are known.
+    """Check for integers `(*B,)`, within 0..T where the values are known; returns them as a JAX array.
 
-    Messages call lengths, and the mask that could be in their place, by `names`, and the array of T steps `padded`.
+    `names` are what messages call the lengths and the mask that could replace them, `padded` the array of T steps.
     """
     if lengths is None:
         return None
     name, mask = names
-    # Taken before it becomes a JAX array, which inside jit has no known values.
+    # Taken before `check_array`: inside jit, a JAX array has no known values.
     known = None if isinstance(lengths, jax.core.Tracer) else lengths
     lengths = check_array(name, lengths)
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
@@ -57,7 +57,7 @@ def check_lengths(
             f"for padding elsewhere than at the end pass {mask}."
         )
     if known is not None and lengths.size and getattr(known, "is_fully_addressable", True):
-        # By NumPy: JAX would trace the least and the most of an array that a function under jit closes over.
+        # By NumPy: under jit, JAX would trace the minimum of an array even if the function closes over it.
         known = np.asarray(known)
         least, most = int(known.min()), int(known.max())
         if least < 0 or most > steps:
@@ -71,20 +71,20 @@ def check_lengths(
 def check_step_mask(
     name: str, value: Any, shape: tuple[int, ...], *, like: str = "(T, *B) as in xs", place: str = "first"
 ) -> jax.Array | None:
-    """Bool of `shape`, which messages call `like`; `place` is where its time axis belongs."""
+    """Check for a bool array of `shape`, which messages call `like`; `place` is where its time axis belongs."""
     if value is None:
         return None
     return check_bools(name, value, shape, like, f"put the time axis {place}, or broadcast it over the batch")
 
 
 def with_precision(precision: Any) -> AbstractContextManager[Any]:
-    """Matrix products of this precision; None: what JAX is set to."""
+    """A context in which matrix products have this precision; None: what JAX is set to."""
     name = check_precision(precision)
     return jax.default_matmul_precision(name) if name else nullcontext()
 
 
 def check_precision(precision: Any) -> str | None:
-    """What `jax.default_matmul_precision` takes."""
+    """The precision as a name that `jax.default_matmul_precision` takes, or None."""
     if precision is None:
         return None
     if isinstance(precision, lax.Precision):

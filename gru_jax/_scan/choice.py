@@ -15,7 +15,7 @@ BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (scan, fuse
 
 
 class Row(NamedTuple):
-    """`cell` on `platform` ("*" for any), over up to so many steps (None for any number), runs on `backend`."""
+    """`cell` on `platform` over at most `steps` steps runs on `backend`; "*" stands for any, None for any number."""
 
     cell: str
     platform: str
@@ -23,9 +23,9 @@ class Row(NamedTuple):
     steps: int | None = None
 
 
-# The first row that fits and whose backend can serve the cell is taken.
+# `choose` takes the first row that fits and whose backend can serve the cell.
 TABLE = (
-    # A single step has half the products, and no loop, without what the linear recurrence makes ready.
+    # A single step needs no loop and half the products: it skips what the linear recurrence prepares.
     Row(cell="gru", platform="*", steps=1, backend="scan"),
     Row(cell="gru", platform="*", backend="fused"),
     Row(cell="*", platform="*", backend="scan"),
@@ -35,7 +35,7 @@ TABLE = (
 def choose(name: Any, cell: Cell, platform: str, steps: Any = None) -> Backend:
     """The backend that `backend=name` means for this cell on this platform ("cpu", "gpu", "tpu").
 
-    `steps` is how many there are; None, or what is symbolic, for any number.
+    `steps` is the number of steps; None or a symbolic size stands for any number.
 
     Raises:
       ValueError: for an unknown name, or a backend that was asked for by name and cannot serve the cell.
@@ -60,7 +60,7 @@ def choose(name: Any, cell: Cell, platform: str, steps: Any = None) -> Backend:
 
 
 def backend_for(cell: Cell, backend: str = "auto", platform: str | None = None) -> str:
-    """The name of the backend that `scan(cell, ..., backend=backend)` runs on, over more steps than one.
+    """The name of the backend that `scan(cell, ..., backend=backend)` runs on, for more than one step.
 
     Args:
       cell: the cell.
@@ -71,6 +71,7 @@ def backend_for(cell: Cell, backend: str = "auto", platform: str | None = None) 
       The backend's name.
 
     Raises:
+      TypeError: for what is no cell.
       ValueError: for an unknown name, or a backend that was asked for by name and cannot serve the cell.
 
     Example:

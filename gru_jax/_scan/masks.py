@@ -1,6 +1,6 @@
 """Padding and resets as two masks over steps: where a step counts, and where the state starts anew before it.
 
-With these two the final carry is the last valid one and a reversed padded row is right as it stands: nothing has to be
+With these two, the final carry is the last valid one, and a padded row comes out right in reverse: nothing has to be
 flipped or gathered.
 """
 
@@ -19,8 +19,8 @@ def valid_steps(steps: int, seq_lengths: jax.Array | None, mask: jax.Array | Non
 def restart_steps(resets: jax.Array | None, valid: jax.Array | None, *, reverse: bool) -> jax.Array | None:
     """Bool `(T, B)`, True where the state is replaced before the step is run, or None where it never is.
 
-    `resets` says where a sequence starts in time. Padding does not exist, and neither do the resets on it. Run in
-    reverse, a sequence that starts at t is left when the next valid step before t is reached: the reset moves there.
+    `resets` says where a sequence starts in time. Resets on padding do not count. A run in reverse leaves a sequence
+    that starts at t when it reaches the next valid step before t, so the reset moves there.
     """
     if resets is None:
         return None
@@ -34,7 +34,7 @@ def restart_steps(resets: jax.Array | None, valid: jax.Array | None, *, reverse:
 
 
 def restored_steps(restored: jax.Array, valid: jax.Array | None, *, reverse: bool) -> jax.Array:
-    """What each step would start from `(T, B, ...)`, moved as `restart_steps` moves the resets that they belong to."""
+    """The states that resets restore, `(T, B, ...)`, moved as `restart_steps` moves the resets themselves."""
     if not reverse or not restored.shape[0]:
         return restored
     if valid is None:
@@ -44,7 +44,7 @@ def restored_steps(restored: jax.Array, valid: jax.Array | None, *, reverse: boo
 
 
 def _following(valid: jax.Array) -> jax.Array:
-    """For each step the next valid one after it, or T where there is none, `(T, B)`."""
+    """The next valid step after each step, or T where there is none, `(T, B)`."""
     steps = valid.shape[0]
     here = jnp.where(valid, jnp.arange(steps, dtype=jnp.int32)[:, None], steps)
     beyond = jnp.full_like(here[:1], steps)

@@ -61,9 +61,9 @@ def scan(
                 carry = reset_carry
             carry, ys[t] = cell(params, carry, xs[t])        # all other ys are 0
 
-    Padding does not exist: no value, gradient, NaN or reset in it reaches anything. No gradient crosses a reset; a
-    NaN before one reaches no value after it, but does reach the gradients of params, as it would if the sequences
-    were run apart and their gradients added.
+    No value, gradient, NaN or reset in padding reaches anything. No gradient crosses a reset. A NaN before a reset
+    reaches no value after it, but does reach the gradients of params, as it would if the sequences were run apart and
+    their gradients added.
 
     Cutting xs and threading the carry gives the same as the whole. In reverse, a reset at the first step of the later
     piece lies on the cut: there the earlier piece starts from `reset_carry`, not from the later piece's carry.
@@ -72,16 +72,16 @@ def scan(
       cell: what `gru_jax.gru()` and its kind return.
       params: what `cell.init` returned.
       xs: inputs `(T, *B, I)`, any float dtype; float64 only with float64 params. Matrix products run in this dtype and
-        accumulate in float32 (float64 for float64). Where `cell.input_shape` says so, more feature axes than one
-        (`conv_gru`), or a NamedTuple of arrays that share `(T, *B)` (`gru_d`).
+        accumulate in float32 (float64 for float64). `cell.input_shape` may ask for more feature axes (`conv_gru`), or
+        for a NamedTuple of arrays that share `(T, *B)` (`gru_d`).
       carry: the initial state, leaves `(*B, H)` in float32 (float64 for float64 params), or anything that broadcasts
         to it over the batch, such as `(H,)`; None: `cell.carry`, zeros. On a mesh of explicit axes, and inside
         `jax.shard_map`, it is sharded as the batch of xs is.
       seq_lengths: int `(*B,)`: row b is `xs[:seq_lengths[b]]` and the rest is padding.
       mask: bool `(T, *B)`, False = padding, anywhere; not together with `seq_lengths`.
       resets: bool `(T, *B)`, True = a new sequence starts at step t: the carry is reset before step t.
-      reset_carry: what a reset restores, leaves `(*B, H)` or anything that broadcasts to it, such as `(H,)`; or one
-        for each step, `(T, *B, H)`, of which the one at the index of the reset counts; None: the cell's zero carry.
+      reset_carry: the state that a reset restores, leaves `(*B, H)` or anything that broadcasts to it, such as `(H,)`;
+        or one for each step, `(T, *B, H)`: a reset takes the one at its index. None: the cell's zero carry.
       reverse: run from the last step to the first; ys stays in the order of xs.
       unroll: steps in one iteration of the compiled loop.
       remat: k: keep the carry only every k steps and recompute the steps between in the backward pass, for
@@ -121,7 +121,7 @@ def scan(
             "fold the lengths into the mask: mask & (jnp.arange(T)[:, None] < seq_lengths)."
         )
     plan = Plan(
-        # How params begin is not part of what is compiled.
+        # Without `init`: cells that differ in it alone share one compiled program.
         cell=cell.replace(init=None),
         backend=choose(backend, cell, jax.default_backend(), steps),
         reverse=check_flag("reverse", reverse),
@@ -159,8 +159,8 @@ def _run(
     by_step, reset_carry = _spread(zero if reset_carry is None else reset_carry, zero, steps)
 
     params = gathered(params)
-    # A loop needs states of one type, sharded as the batch of xs and differing over the mesh where anything does, and
-    # time that is not sharded.
+    # A loop needs states of one type: sharded as the batch of xs, and varying over the mesh wherever anything does. Its
+    # time axis must not be sharded.
     sharded = batch_sharding(jax.tree.leaves(xs)[0], range(1, 1 + len(batch)))
     varying = varying_axes(params, xs, carry, seq_lengths, mask, resets, reset_carry)
     carry = place(carry, sharded, varying)
@@ -168,7 +168,7 @@ def _run(
     xs, mask, resets = place((xs, mask, resets), (None, *sharded), frozenset())
     seq_lengths = place(seq_lengths, sharded, frozenset())
     if len(batch) > 1 and any(sharded):
-        # Merged into one axis of the batch, one that is sharded would have to be gathered.
+        # Not merged into one axis: that would gather an axis of the batch that is sharded.
         mapped = (None, 1, 0, 0, 1, 1, int(by_step))
         arrays = (params, xs, carry, seq_lengths, mask, resets, reset_carry)
         return jax.vmap(functools.partial(_run, plan), mapped, (0, 1))(*arrays)
@@ -198,14 +198,14 @@ def _run(
 
 
 def _spread(reset_carry: Any, zero: Any, steps: Any) -> tuple[bool, Any]:
-    """Whether what a reset restores differs by step, and all of it, `(*B, H)` or then `(T, *B, H)`."""
+    """Whether the state that a reset restores differs by step, and all of it: `(T, *B, H)` if so, else `(*B, H)`."""
     pairs = zip(jax.tree.leaves(reset_carry), jax.tree.leaves(zero), strict=True)
     by_step = any(leaf.ndim > whole.ndim for leaf, whole in pairs)
     return by_step, broadcast_carry(reset_carry, zero, steps if by_step else None)
 
 
 def _run_steps(plan: Plan, params: Any, shared: Any, carry: Any, pieces: Any) -> tuple[Any, jax.Array]:
-    """These steps; a reset restores what all of them share, or where that is None a part of their own."""
+    """Run a piece of the steps. A reset restores `shared`, or the state of its own step where the piece has those."""
     xs, valid, restart, by_step = pieces
     carry, ys = plan.backend.run(
         plan.cell,
@@ -227,7 +227,7 @@ def _zero_outside(valid: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def _flatten(leaf: jax.Array, start: int, axes: int) -> jax.Array:
-    """`axes` axes from `start` on as one."""
+    """The leaf, `axes` of its axes from `start` on merged into one."""
     if axes == 1:
         return leaf
     size = math.prod(leaf.shape[start : start + axes])

@@ -1,4 +1,4 @@
-"""Params as a file can hold them: nested as a stack, of values that are known, with all their digits."""
+"""Params as a file can hold them: a stack of arrays with known values and all their digits."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ Stack = tuple[tuple[Any, ...], ...]
 
 
 def check_stack(cell: Any, params: Any) -> Stack:
-    """The stack, of known values; whether the params are the cell's, and the layers fit each other, is not looked at.
+    """The stack, checked to hold known values; others check that it fits the cell, and its layers each other.
 
     Raises:
       TypeError: naming what does not fit.
@@ -34,7 +34,7 @@ def check_stack(cell: Any, params: Any) -> Stack:
 
 
 def params_dtype(stack: Stack) -> jnp.dtype:
-    """float64 where any of the params is, else float32: what a carry is, and what inputs are unless told otherwise."""
+    """float64 where any of the params is, else float32: the dtype of a carry, and of inputs unless told otherwise."""
     return carry_dtype(np.float64 if any(leaf.dtype == np.float64 for leaf in jax.tree.leaves(stack)) else np.float32)
 
 

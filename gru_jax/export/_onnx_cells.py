@@ -1,4 +1,4 @@
-"""How each cell that ONNX has an operator for becomes one: its name, attributes and tensors."""
+"""The ONNX operator for each cell that has one: its name, attributes and tensors."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -19,9 +19,9 @@ class Operator(NamedTuple):
     Attributes:
       name: what ONNX calls it.
       states: what is appended to the name of a carry for each of its arrays, in the operator's order.
-      attributes: of the cell in so many directions, beside the width and the direction.
-      tensors: W `(D, G H, I)`, R `(D, G H, H)` and B `(D, 2 G H)` of the cell and one layer's params, float32; without
-        B where there are no biases.
+      attributes: `attributes(cell, directions)`, beside the width and the direction.
+      tensors: `tensors(cell, layer)`, float32, from one layer's params: W `(D, G H, I)`, R `(D, G H, H)` and, where
+        there are biases, B `(D, 2 G H)`.
     """
 
     name: str
@@ -34,7 +34,7 @@ def operator_of(cell: Cell) -> Operator:
     """The operator that computes what this cell does.
 
     Raises:
-      ValueError: for a cell that ONNX has none for, or an activation that its operators do not have.
+      ValueError: for a cell that ONNX has no operator for, or an activation that its operators do not have.
     """
     check_cell(cell)
     operator = OPERATORS.get(cell.name)
@@ -64,7 +64,7 @@ def narrow_enough(stack: Any) -> Any:
 
 
 def _reordered(order: Sequence[int]) -> Callable[[Cell, Any], dict[str, np.ndarray]]:
-    """Tensors of gates that ONNX has in another order: `order[k]` is where the k-th of its gates is in ours."""
+    """What makes tensors with the gates in ONNX's order: `order[k]` is the place of its k-th gate in ours."""
 
     def tensors(cell: Cell, directions: Any) -> dict[str, np.ndarray]:
         def turn(leaf: np.ndarray) -> np.ndarray:
@@ -94,7 +94,7 @@ OPERATORS = {
         },
         tensors=lambda cell, directions: to_onnx(cell, (directions,)),
     ),
-    # i, f, g, o here and i, o, f, c there.
+    # The gates are i, f, g, o here and i, o, f, c in ONNX.
     "lstm": Operator(name="LSTM", states=("_h", "_c"), attributes=_none, tensors=_reordered((0, 3, 1, 2))),
     "rnn": Operator(name="RNN", states=("",), attributes=_none, tensors=_reordered((0,))),
 }

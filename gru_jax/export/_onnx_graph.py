@@ -8,8 +8,8 @@ import numpy as np
 from gru_jax._cells.version import __version__
 from gru_jax.interop._packages import need
 
-# The oldest that has all we write and what heads around it need: Shape(start, end) is of 15, LayerNormalization of 17.
-# onnxruntime reads both from 1.12 on (July 2022); a newer opset or format would buy nothing and shut out old runtimes.
+# The oldest with all that we write and that heads around it need: Shape(start, end) is of 15, LayerNormalization of 17.
+# onnxruntime reads both from 1.12 on (July 2022). A newer opset or format would only shut out old runtimes.
 OPSET = 17
 IR_VERSION = 8
 
@@ -55,7 +55,7 @@ class Graph:
         self._constants: dict[tuple[Any, ...], str] = {}
 
     def input(self, name: str, dtype: Any, shape: Sequence[int | str]) -> str:
-        """A value that is fed.
+        """Add a value that is fed.
 
         Args:
           name: what it is fed as; nothing else may have it yet.
@@ -78,7 +78,7 @@ class Graph:
         self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name], name=name))
 
     def initializer(self, array: Any, name: str | None = None) -> str:
-        """A constant, such as weights; one without a name of its own is shared with its equals."""
+        """Add a constant, such as weights; one without a name of its own is shared with its equals."""
         array = np.ascontiguousarray(array) if np.ndim(array) else np.asarray(array)
         key = (str(array.dtype), array.shape, array.tobytes()) if name is None else ()
         if key in self._constants:
@@ -90,7 +90,7 @@ class Graph:
         return fresh
 
     def add(self, op: str, inputs: Sequence[str], *, name: str | None = None, **attributes: Any) -> str:
-        """The first output of a new node.
+        """Add a node; returns its first output.
 
         Args:
           op: the operator, as ONNX calls it.
@@ -104,7 +104,7 @@ class Graph:
         return self.add_node(op, inputs, [op.lower() if name is None else name], **attributes)[0]
 
     def add_node(self, op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> tuple[str, ...]:
-        """All outputs of a new node, called as `outputs` asks; the node is called as the first is."""
+        """Add a node; returns all its outputs, named as `outputs` asks. The node has the name of the first."""
         self._know(inputs)
         named = tuple(self._fresh(name) for name in outputs)
         given = list(inputs)

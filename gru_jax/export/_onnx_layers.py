@@ -44,9 +44,9 @@ def add_layers(
     """Add a stack of recurrent layers to a graph: one GRU, LSTM or RNN node a layer, both directions in it.
 
     With `seq_lengths` all of `gru_jax.scan_layers` holds, in onnxruntime too: ys is 0 in the padding, the carry is the
-    one after the last valid step, a row of length 0 returns its initial carry, and no steps or no rows are allowed. A
-    length outside of 0..T is onnxruntime's error. Without, the nodes stand alone, for runtimes that know few operators,
-    and T and B have to be at least 1: onnxruntime ends the process otherwise.
+    one after the last valid step, a row of length 0 returns its initial carry, and T or B may be 0. onnxruntime raises
+    for a length outside of 0..T. Without `seq_lengths` the nodes stand alone, for runtimes that know few operators. T
+    and B then have to be at least 1: onnxruntime ends the process otherwise.
 
     Args:
       graph: where to add.
@@ -55,8 +55,8 @@ def add_layers(
       params: `params[layer][direction]`; widths may differ from layer to layer. float32; narrower floats are widened.
       xs: the inputs, float32 `(T, B, I)`.
       seq_lengths: int32 `(B,)`, or None for rows that are all valid.
-      initial_carry: `initial_carry[layer][state]`, float32 `(D, B, H)`, what `np.stack(carry[layer])` is of the carry
-        of scan_layers: one state, or h and c of an LSTM; None: zeros.
+      initial_carry: `initial_carry[layer][state]`, float32 `(D, B, H)`: `np.stack(carry[layer])` for a carry of
+        scan_layers. A layer has one state, or h and c for an LSTM. None: zeros.
       reverse: run every layer from the last step to the first; not with two directions.
 
     Returns:
@@ -134,7 +134,7 @@ def _add_layer(
 
 
 def _check_layer(operator: Operator, cell: Any, i: int, layer: tuple[Any, ...], below: int | None) -> int:
-    """How wide the layer's outputs are; its inputs have to be as wide as `below`, where that is known."""
+    """The width of the layer's outputs; checks that it reads inputs of width `below`, where that is known."""
     for j, own in enumerate(layer):
         try:
             (reads,) = cell.input_shape(own)

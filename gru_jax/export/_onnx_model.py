@@ -23,8 +23,8 @@ def onnx_model(
     """An ONNX model that computes what `gru_jax.scan_layers(cell, params, ...)` does, with a recurrent node a layer.
 
     Inputs: `xs`, float32 `(time, batch, I)`, both axes free; `seq_lengths`, int32 `(batch,)`, each within 0..time;
-    `initial_carry_0` and so on for each layer, float32 `(D, batch, H)`, what `np.stack(carry[0])` is of the carry of
-    scan_layers; of an LSTM `initial_carry_0_h` and `initial_carry_0_c`.
+    `initial_carry_0` and so on for each layer, float32 `(D, batch, H)`: `np.stack(carry[0])` for a carry of
+    scan_layers. An LSTM has `initial_carry_0_h` and `initial_carry_0_c`.
     Outputs: `ys`, float32 `(time, batch, D H)`; `carry_0` and so on, named and shaped like the initial ones.
 
     The metadata hold the cell's name, options and equations. Opset 17 in format 8, for onnxruntime from 1.12 on.
@@ -34,7 +34,7 @@ def onnx_model(
       params: `params[layer][direction]`, as `init_layers` makes it; widths may differ from layer to layer. float32;
         bfloat16 and float16 are widened to it, which is exact.
       seq_lengths: whether lengths are an input. False leaves the nodes alone, for runtimes that know few operators: all
-        steps of all rows count, and there has to be one of each.
+        steps of all rows count, and there has to be a step and a row.
       initial_carry: whether the initial carry is an input; else it is zero.
       time_major: False for xs and ys `(batch, time, ...)`.
       reverse: run every layer from the last step to the first, each row from its own; not with two directions.
@@ -82,7 +82,7 @@ def onnx_model(
     for states, values, shape in zip(names, carry, shapes, strict=True):
         for name, value in zip(states, values, strict=True):
             graph.output(name, value, np.float32, shape)
-    # The order of gates is ours, not the one of the tensors.
+    # Without `gate_order`, which is ours: the tensors have the order of ONNX.
     record = {key: text for key, text in describe(cell).items() if key != "gate_order"}
     return graph.model({f"gru_jax.{key}": text for key, text in record.items()})
 

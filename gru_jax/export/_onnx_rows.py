@@ -1,7 +1,7 @@
-"""What gru_jax promises of ragged rows and ONNX leaves open, as nodes around the recurrent ones.
+"""Nodes around the recurrent ones, for what gru_jax promises of ragged rows and ONNX leaves open.
 
 Seen in onnxruntime 1.31 on CPU: a row of length 0 ends in zeros (GRU, LSTM) or in something else (RNN), whatever its
-initial state; where there are no rows, or no steps and no lengths, GRU and LSTM end the process. As it should be, ys is
+initial state. GRU and LSTM end the process where there are no rows, or no steps and no lengths. These are right: ys is
 0 in the padding, a reversed row begins at its own last step, and NaN in the padding reaches nothing.
 """
 
@@ -11,7 +11,7 @@ from gru_jax.export._onnx_graph import Graph
 
 
 class Rows:
-    """The rows of one batch, of which there is always one, and a step of it, by the time the recurrent nodes run.
+    """The rows of one batch, filled up so that the recurrent nodes see at least one row and one step.
 
     Args:
       graph: where the nodes are added.
@@ -40,7 +40,7 @@ class Rows:
         return self._pad(state, self._missing_rows, before=1, after=1, fill=np.float32(0))
 
     def finish_carry(self, state: str, start: str) -> str:
-        """The final state `(D, B, H)` of the rows that there are; of empty ones the initial one, "" for zeros."""
+        """The final state `(D, B, H)` of the rows that there are; that of an empty row is `start`, "" for zeros."""
         graph = self._graph
         state = graph.add("Where", [self._empty, start or graph.initializer(np.float32(0)), state])
         return graph.add("Slice", [state, self._constant(0), self._rows, self._constant(1)])
@@ -50,10 +50,10 @@ class Rows:
         return self._graph.add("Slice", [ys, self._graph.initializer(np.array([0, 0])), self._sizes])
 
     def _pad(self, value: str, missing: str, *, before: int, after: int, fill: np.generic) -> str:
-        """`value` with as much behind its axes as `missing` says; there are `before` axes in front of those."""
+        """`value` with `missing` entries added behind its axes; `before` axes stand before those, `after` behind."""
         graph = self._graph
         axes = 2 if missing == self._missing else 1
-        # Pad wants what to put in front of all axes, and then what to put behind them.
+        # Pad takes the sizes to add in front of all axes, and then those to add behind them.
         none_in_front = graph.initializer(np.zeros(2 * before + axes + after, np.int64))
         behind = [missing, graph.initializer(np.zeros(after, np.int64))] if after else [missing]
         return graph.add("Pad", [value, graph.add("Concat", [none_in_front, *behind], axis=0), graph.initializer(fill)])

@@ -33,10 +33,10 @@ def stablehlo(
 ) -> export.Exported:
     """`gru_jax.scan_layers(cell, params, ...)` as an artifact that runs with JAX alone, params inside.
 
-    It is called as `exported.call(xs, seq_lengths=..., initial_carry=...)`, with what was asked for and nothing else,
-    and returns the final carry and ys. T and B are free, and at least 1, as all free sizes of `jax.export` are. A carry
-    is `carry[layer][direction]` in plain tuples, of arrays `(B, H)`, or of dicts of them where the cell's own is a
-    NamedTuple: `{"h": ..., "c": ...}` of an LSTM. xs is `(T, B, I)`, or likewise a dict where the cell reads several
+    Call it as `exported.call(xs, seq_lengths=..., initial_carry=...)`, with what was asked for and nothing else. It
+    returns the final carry and ys. T and B are free, and at least 1, as all free sizes of `jax.export` are. A carry is
+    `carry[layer][direction]` in plain tuples, of arrays `(B, H)`. Where the cell's own carry is a NamedTuple, it is a
+    dict here: `{"h": ..., "c": ...}` for an LSTM. xs is `(T, B, I)`, or likewise a dict where the cell reads several
     arrays. Lengths are int32 `(B,)`, and clamped to 0..T. Gradients with respect to inputs need
     `exported.serialize(vjp_order=1)`.
 
@@ -47,7 +47,7 @@ def stablehlo(
       initial_carry: whether the initial carry is an input; else it is zero.
       time_major: False for xs and ys `(B, T, ...)`.
       reverse: run every layer from the last step to the first; not with two directions.
-      dtype: of xs, of several arrays the first, and of ys; None: float32, or float64 for float64 params.
+      dtype: of ys and xs, or of the first of several arrays; None: float32, or float64 for float64 params.
       precision: of matrix products, as in `gru_jax.scan`; None: what is set around this call. It stays in the artifact.
       platforms: what the artifact is to run on, of "cpu", "cuda", "rocm" and "tpu".
 
@@ -111,17 +111,17 @@ def stablehlo_step(
 
     Args:
       cell: as in `stablehlo`.
-      params: likewise, of one direction: the second would have to see the end first.
+      params: as in `stablehlo`, of one direction: a second would have to see the end first.
       dtype: of x and y; None: float32, or float64 for float64 params.
       precision: as in `stablehlo`.
-      platforms: likewise.
+      platforms: as in `stablehlo`.
 
     Returns:
-      A `jax.export.Exported`; x is `(B, I)`, y `(B, H)` and the carry `carry[layer][0]`, as `stablehlo` returns it, so
-      that one artifact reads what is there and the other goes on from it. A stream begins with zeros.
+      A `jax.export.Exported`; x is `(B, I)`, y `(B, H)` and the carry `carry[layer][0]`, as `stablehlo` returns it. So
+      that artifact can read what is there, and this one goes on from it. A stream begins with zeros.
 
     Raises:
-      TypeError, ValueError: naming the argument that does not fit; for two directions.
+      TypeError, ValueError: naming the argument that does not fit; also for two directions.
 
     Example:
       >>> import gru_jax, jax, jax.numpy as jnp
@@ -163,11 +163,11 @@ def stablehlo_step(
 
 @contextlib.contextmanager
 def without_locations() -> Iterator[None]:
-    """Programs that do not say which lines of which files they come from.
+    """A context in which programs do not say which lines of which files they come from.
 
-    Else an artifact of `jax.export` holds the paths of this machine, the caller's included, and its bytes differ from
-    call to call. `stablehlo` and `stablehlo_step` leave them out; around an export of your own this does. It
-    turns a switch of all of JAX, so not in two threads at once.
+    Outside of it, an artifact of `jax.export` holds the paths of this machine, the caller's included, and its bytes
+    differ from call to call. `stablehlo` and `stablehlo_step` leave the paths out; use this around an export of your
+    own. It turns a switch of all of JAX, so do not use it in two threads at once.
     """
     name = "jax_traceback_in_locations_limit"
     before = getattr(jax.config, name)
@@ -225,7 +225,7 @@ def _as_inputs(cell: Cell, params: Any, xs: Any) -> Any:
 
 
 def _as_carry(cell: Cell, stack: Stack, carry: Any) -> Any:
-    """A carry as the cell has it; the params say what that is."""
+    """The carry in the cell's own types, which `cell.carry` tells from the params."""
 
     def state(own: Any, plain: Any) -> Any:
         return type(cell.carry(own))(**plain) if isinstance(plain, dict) else plain

@@ -1,7 +1,7 @@
 """Files of `jax.export` artifacts that are complete, or refused.
 
-What JAX deserialises it trusts: a damaged byte can be a wrong number, or the end of the process. So a file ends in a
-digest of what is before. JAX reads from the front and does not mind: `jax.export.deserialize(file.read())` works, too.
+JAX trusts what it deserialises: a damaged byte can be a wrong number, or end the process. So a file ends in a digest of
+its contents. JAX reads from the front and ignores the digest: `jax.export.deserialize(file.read())` works, too.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ def save_stablehlo(path: Any, exported: export.Exported, *, gradients: bool = Fa
             f"exported: expected a jax.export.Exported, got {type(exported).__name__}; "
             "pass what gru_jax.export.stablehlo returned."
         )
-    # JAX's own message for its absence comes late and names no extra.
+    # JAX's own message about a missing flatbuffers comes late and names no extra.
     need("flatbuffers", what="StableHLO")
     order = int(check_flag("gradients", gradients))
     with without_locations():
@@ -82,12 +82,12 @@ def load_stablehlo(path: Any) -> export.Exported:
         )
     if hashlib.sha256(data).digest() != digest:
         raise ValueError(f"path: {name!r} is damaged, its digest is not that of its bytes; save it again.")
-    # JAX's own message for its absence comes late and names no extra.
+    # JAX's own message about a missing flatbuffers comes late and names no extra.
     need("flatbuffers", what="StableHLO")
     try:
         return export.deserialize(bytearray(data))
     except Exception as error:
-        # As it was written, so that it is JAX that has changed; what it raises then depends on what has.
+        # The bytes are as they were written, so JAX has changed; what it raises depends on what has.
         raise ValueError(
             f"path: this JAX does not read {name!r} ({type(error).__name__}: {error}); export it again with this JAX, "
             "or read it with the one that wrote it."

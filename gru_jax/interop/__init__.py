@@ -4,8 +4,8 @@ Frameworks order the gates differently, reset before or after a product, keep or
 `from_X` returns the cell with the params, because the equations are part of what weights mean; `to_X` is its inverse.
 A conversion that cannot be exact raises and says why. Nothing here imports another framework, and nothing unpickles.
 
-Each `from_X` copies. A bias that is not there is None, and stays so on the way back. Two biases that a format adds up
-become one, which is the same function of the input up to the rounding of that sum; a bias of 0 changes no digit.
+Each `from_X` copies. An absent bias is None, and stays so on the way back. Two biases that a format adds up become one:
+the same function of the input, up to the rounding of that sum. A bias of 0 changes no digit.
 
 May import `_cells`, `_layers` and `_scan`.
 """

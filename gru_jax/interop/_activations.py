@@ -1,4 +1,4 @@
-"""Activations by the names that formats have for them, and by JAX's own."""
+"""Activations, and the names that formats and JAX have for them."""
 
 import dataclasses
 import re
@@ -18,7 +18,7 @@ class HardSigmoid:
     beta: float = 0.5
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Of each number."""
+        """The value at each number of x."""
         return jnp.clip(self.alpha * x + self.beta, 0, 1)
 
 
@@ -29,7 +29,7 @@ class LeakyRelu:
     alpha: float = 0.01
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Of each number."""
+        """The value at each number of x."""
         return jnp.where(x >= 0, x, self.alpha * x)
 
 
@@ -40,7 +40,7 @@ class ThresholdedRelu:
     alpha: float = 1.0
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Of each number."""
+        """The value at each number of x."""
         return jnp.where(x > self.alpha, x, jnp.zeros_like(x))
 
 
@@ -51,7 +51,7 @@ class Elu:
     alpha: float = 1.0
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Of each number."""
+        """The value at each number of x."""
         return jax.nn.elu(x, self.alpha)
 
 
@@ -63,7 +63,7 @@ class ScaledTanh:
     beta: float = 1.0
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Of each number."""
+        """The value at each number of x."""
         return self.alpha * jnp.tanh(self.beta * x)
 
 
@@ -75,7 +75,7 @@ class Affine:
     beta: float = 0.0
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Of each number."""
+        """The value at each number of x."""
         return self.alpha * x + self.beta
 
 
@@ -86,7 +86,7 @@ class Gelu:
     approximate: bool = False
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Of each number."""
+        """The value at each number of x."""
         return jax.nn.gelu(x, approximate=self.approximate)
 
 
@@ -137,7 +137,7 @@ _BY_NAME = {
 
 
 def shown(function: Any) -> str:
-    """A function for a message, by the name that JAX has for it where it has one."""
+    """What messages call a function: the name that JAX has for it, where it has one."""
     return public_name(function) or str(getattr(function, "__name__", repr(function)))
 
 
@@ -145,7 +145,7 @@ def to_text(name: str, function: Any) -> str:
     """What a file says of an activation.
 
     Raises:
-      ValueError: for a function of the user's own, which `name` is called in the message.
+      ValueError: for a function of the user's own; the message calls it `name`.
     """
     for public, known in _BY_NAME.items():
         if known is function:
@@ -186,7 +186,7 @@ def of_keras(argument: str, name: Any) -> Activation:
     """The function that Keras 3 calls by this name.
 
     Raises:
-      ValueError: for another.
+      ValueError: for any other name.
     """
     found = _OF_KERAS.get(name) if isinstance(name, str) else None
     if found is None:
@@ -201,7 +201,7 @@ def to_keras_name(argument: str, function: Any) -> str:
     """What Keras 3 calls this function.
 
     Raises:
-      ValueError: for one that it has no name for.
+      ValueError: for a function that Keras has no name for.
     """
     for name, known in _OF_KERAS.items():
         if known == function:

@@ -1,4 +1,4 @@
-"""Arrays out of what users hand over, and back: NumPy in between, whatever framework they came from."""
+"""Arrays of any framework, read as NumPy's and held as JAX's."""
 
 import types
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
-"""What weights may be."""
+"""The dtypes that weights may have."""
 
 
 def as_numpy(key: str, value: Any) -> np.ndarray:
@@ -47,7 +47,7 @@ def _read(value: Any) -> np.ndarray:
 
 
 def one_dtype(arrays: Mapping[str, np.ndarray]) -> np.dtype:
-    """The dtype of all of them.
+    """The one dtype of all arrays.
 
     Raises:
       TypeError: naming two keys that differ.
@@ -62,14 +62,14 @@ def one_dtype(arrays: Mapping[str, np.ndarray]) -> np.dtype:
 
 
 def hold(array: np.ndarray) -> Any:
-    """A jax.Array, or where JAX would drop digits of float64 the NumPy array."""
+    """The array as a jax.Array; as it is where JAX would drop digits of float64."""
     if array.dtype == np.float64 and not jax.config.read("jax_enable_x64"):
         return array
     return jnp.asarray(array)
 
 
 def unboxed(value: Any) -> Any:
-    """What a box of Flax's holds beside names of axes: `nn.Partitioned`, `nn.LogicallyPartitioned` and their like."""
+    """The content of a Flax box, such as `nn.Partitioned` or `nn.LogicallyPartitioned`; else the value itself."""
     while callable(getattr(value, "unbox", None)) and hasattr(value, "replace_boxed"):
         # Not by `unbox`, which looks for a mesh.
         value = value.value if hasattr(value, "value") else value.unbox()
@@ -77,10 +77,10 @@ def unboxed(value: Any) -> Any:
 
 
 def flatten(tree: Any, separator: str = "/") -> dict[str, Any]:
-    """Nested mappings, or a module with its arrays as attributes, as one with keys such as `dense_i/kernel`.
+    """Nested mappings, or a module with arrays as attributes, as one flat dict with keys such as `dense_i/kernel`.
 
-    Lists of mappings or modules count from 0: `cells/0/kernel`. Boxes are opened. Nothing that is None is in it, and of
-    a module only what looks like an array of floats.
+    Lists of mappings or modules count from 0: `cells/0/kernel`. Boxes are opened. None is left out, and so is all of a
+    module that does not look like an array of floats.
 
     Raises:
       ValueError: for two arrays of one key.
@@ -92,7 +92,7 @@ def flatten(tree: Any, separator: str = "/") -> dict[str, Any]:
 
 def children(node: Any) -> dict[str, Any]:
     """What is directly in a mapping or a module, by name; a list of trees by number."""
-    # Two underscores are how flax.nnx keeps its own accounts.
+    # flax.nnx keeps its own records under names with two underscores.
     own = node if isinstance(node, Mapping) else {name: v for name, v in vars(node).items() if "__" not in name}
     found: dict[str, Any] = {}
     for name, value in own.items():
@@ -126,7 +126,7 @@ def _is_array(value: Any) -> bool:
 
 
 def _is_module(value: Any) -> bool:
-    """An object with attributes; no class, no function, no file of Python."""
+    """Whether this is an object with attributes, but no class, function or module of Python."""
     plain = not isinstance(value, type | types.ModuleType) and not callable(getattr(value, "__get__", None))
     return plain and hasattr(value, "__dict__")
 

@@ -1,6 +1,6 @@
-"""A cell in words: its name, its options and its equations as strings, and the cell that such strings stand for.
+"""A cell in words: its name, options and equations as strings, and the way back from such strings to the cell.
 
-The equations follow from the name and the options; they are written out for people, and compared when they are read.
+The equations follow from the name and the options. They are written out for people, and compared when they are read.
 """
 
 import re
@@ -29,7 +29,7 @@ class Kind(NamedTuple):
       options_type: of `Cell.options`.
       options: the names of the options of its equations.
       blocks: what lies side by side along the last axis of w_i.
-      equations: of the options by name, one a line.
+      equations: a function of the options by name that returns the equations, one a line.
     """
 
     make: Callable[..., Cell]
@@ -40,16 +40,16 @@ class Kind(NamedTuple):
 
 
 def describe(cell: Any) -> dict[str, str]:
-    """What one of gru_jax's own cells computes, in strings by name, whatever its initialisers.
+    """What one of gru_jax's own cells computes, in strings by name; initialisers do not count.
 
-    They are its name, its options, the order of its gates and its equations, as `save_safetensors` writes them down.
+    The strings are its name, its options, the order of its gates and its equations, as `save_safetensors` writes them.
 
     Args:
       cell: one of `gru`, `lstm`, `rnn`, `min_gru`, `conv_gru`, `gru_d`, with any options.
 
     Raises:
       TypeError: for anything else than a cell.
-      ValueError: for a cell of the user's own, whose equations nobody can tell.
+      ValueError: for a cell of the user's own, whose equations are not known.
 
     Example:
       >>> gru_jax.interop.describe(gru_jax.gru())["options.update_gate"]
@@ -84,7 +84,7 @@ def cell_of(record: Mapping[str, str]) -> Cell:
     if kind is None:
         raise ValueError(f"cell: expected one of {', '.join(KINDS)}, got {_short(record.get('cell'))}; update gru_jax.")
     expected = {f"{_OPTION}{name}" for name in kind.options} | {"cell", "gate_order", "equations"}
-    # Written where they are not the default, so that a file says nothing that an older gru_jax does not know.
+    # Their defaults are not written, so that a file says nothing that an older gru_jax does not know.
     may_lack = {f"{_OPTION}{name}" for name in DEFAULTS}
     for name in sorted((expected ^ set(record)) - (expected & may_lack)):
         what = "expected it in the metadata, found it missing" if name in expected else "expected no such metadata"
@@ -111,11 +111,11 @@ def blocks(cell: Cell) -> int:
 
 
 def options_of(cell: Cell) -> dict[str, Any] | None:
-    """The options of the maker, if the maker with them gives all of this cell but its `init`; None for other cells."""
+    """The options with which the maker gives this cell, its `init` aside; None for a cell that no maker gives."""
     kind = KINDS.get(cell.name)
     if kind is None or type(cell.options) is not kind.options_type:
         return None
-    # conv_gru keeps those of its gates in a tuple of their own.
+    # conv_gru keeps the options of its gates in a tuple of their own.
     named = cell.options._asdict() if kind.options else {}
     nested = named.pop("gru", None)
     every = named if nested is None else nested._asdict() | named
@@ -130,7 +130,7 @@ def options_of(cell: Cell) -> dict[str, Any] | None:
 
 
 def _is_default(name: str, value: Any) -> bool:
-    """Whether it is an option that says nothing when it is left out."""
+    """Whether an option has the default value that a description leaves out."""
     return name in DEFAULTS and value is DEFAULTS[name]
 
 
@@ -155,7 +155,7 @@ def _from_text(name: str, text: str) -> Any:
 
 
 def _short(text: str | None) -> str:
-    """What a file says, which may be of any length, for a message."""
+    """A string of a file for a message, cut where it is long."""
     return repr(text) if text is None or len(text) <= 200 else f"{text[:200]!r}…"
 
 
@@ -172,7 +172,7 @@ def _gated(
     use_bias: Any = True,
     names: tuple[str, str] = ("tanh", "σ"),
 ) -> list[str]:
-    """r, z, n and h'; x is what the input adds to each of them, `names` those of the activations."""
+    """The equations of r, z, n and h'; x is what the input adds to each, `names` are those of the activations."""
     b_i, b_h = " + b_i?" if use_bias else "", " + b_h?" if use_bias is True else ""
     gates = [f"{names[1]}({x}{b_i} + {h}{product}W_h?{b_h})".replace("?", gate) for gate in "rz"]
     state = f"{h}{product}W_hn{b_h}" if reset_after else f"(r ∘ {h}){product}W_hn{b_h}"
@@ -193,7 +193,7 @@ def _gru(reset_after: bool, update_gate: str, use_bias: Any, activation: Any, ga
 def _conv_gru(
     reset_after: bool, update_gate: str, image_shape: tuple[int, int], kernel_shape: tuple[int, int]
 ) -> list[str]:
-    del image_shape  # It says where the edge is, in no formula.
+    del image_shape  # No formula has it: it says where the edge is.
     before = [(size - 1) // 2 for size in kernel_shape]
     product = f"(x * W)[a, b] = Σ_ij x[a + i - {before[0]}, b + j - {before[1]}] W[i, j], x = 0 beyond the edge"
     return [*_gated("x * W_i?", "h", reset_after, update_gate, " * "), product]
@@ -226,7 +226,7 @@ def _rnn() -> list[str]:
 
 
 _GRU_OPTIONS = ("reset_after", "update_gate")
-# The options that a description leaves out where they are these.
+# A description leaves out options with these values.
 DEFAULTS: dict[str, Any] = {"use_bias": True, "activation": jnp.tanh, "gate_activation": jax.nn.sigmoid}
 KINDS = {
     "gru": Kind(gru, GRUOptions, (*_GRU_OPTIONS, *DEFAULTS), ("r", "z", "n"), _gru),

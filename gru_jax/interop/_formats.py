@@ -1,6 +1,6 @@
-"""What each framework's GRU computes and how it keeps its weights: one table, which drives both directions.
+"""The table of what each framework's GRU computes and how it keeps its weights, for reading and for writing.
 
-Every row was proved with the framework itself: tests/recorded/make_interop_values.py holds each against the formula.
+tests/recorded/make_interop_values.py proves the facts of every row with the framework itself.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from gru_jax._cells.gru import GRUOptions
 
 Keys = str | tuple[str | None, str | None, str | None] | None
-"""Where one kind of array is: the stack of three gates, an array for each of r, z, n, or nowhere."""
+"""Where one kind of array is: in a stack of three gates, in an array for each of r, z, n, or nowhere."""
 
 
 class Layout(NamedTuple):
@@ -51,9 +51,9 @@ class Format:
       name: what messages call it.
       gates: the order of the gates where they are stacked in one array, r: reset, z: update, n: candidate.
       transposed: True where matrices are (outputs, inputs), and are multiplied from the left.
-      reset_after: whether the reset gate acts after the state's matrix product; None: that is told beside the weights.
+      reset_after: whether the reset gate acts after the state's matrix product; None: told beside the weights.
       update_gate: whether z near 1 keeps the old state or writes the candidate.
-      layouts: the ways that it names its arrays; the first is what is written unless asked otherwise.
+      layouts: the ways in which it names its arrays; the first is written unless asked otherwise.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Format:
 
 
 def _separate(*, candidate_bias: bool) -> Layout:
-    """Six linear maps: of the input ir, iz, in, of the state hr, hz, hn."""
+    """The layout of six linear maps: ir, iz, in of the input, and hr, hz, hn of the state."""
     return Layout(
         ("{prefix}ir/kernel", "{prefix}iz/kernel", "{prefix}in/kernel"),
         ("{prefix}hr/kernel", "{prefix}hz/kernel", "{prefix}hn/kernel"),
@@ -102,7 +102,7 @@ KERAS = Format(
     update_gate="keep",
     layouts=(Layout(*_keras, "{prefix}bias[0]", "{prefix}bias[1]"), _keras_bare),
 )
-# Where the reset gate acts before the product, both biases would add up, and Keras keeps one.
+# Keras keeps one bias where the reset gate acts before the product, since two would add up.
 KERAS_RESET_BEFORE = dataclasses.replace(
     KERAS, reset_after=False, layouts=(Layout(*_keras, "{prefix}bias", None), _keras_bare)
 )

@@ -27,22 +27,22 @@ def from_keras(
 ) -> tuple[Cell, Params]:
     """The cell and params of a `keras.layers.GRU`, or of `keras.layers.Bidirectional` around one.
 
-    Keras stacks z, r, n and keeps with z. On masked steps its GRU repeats the last output, where gru_jax gives 0, as
-    Keras's Bidirectional does, too. A layer with `go_backwards=True` is run by `reverse=True` here, whose ys stand in
-    the order of xs.
+    Keras stacks z, r, n and keeps with z. Its GRU repeats the last output on masked steps; gru_jax gives 0 there, and
+    so does Keras's Bidirectional. Run a layer with `go_backwards=True` by `reverse=True` here: its ys stand in the
+    order of xs.
 
     Args:
       weights: what `layer.get_weights()` returns: kernel, recurrent_kernel and, unless `use_bias=False`, bias; with
         `bidirectional` those of the forward layer and then those of the backward layer. Or the layer, which says the
-        rest itself: `go_backwards`, `stateful`, dropout and another `merge_mode` than "concat" are refused by name.
+        rest itself. `go_backwards`, `stateful`, dropout and a `merge_mode` other than "concat" are refused by name.
       reset_after: as the layer was made; its bias is (2, 3H) with True, and (3H,) with False.
       bidirectional: whether the weights are those of a `Bidirectional` layer that concatenates.
       activation, recurrent_activation: as the layer was made, by the names of Keras 3 for functions of each number
         alone.
 
     Returns:
-      The cell, and params[0][direction] in the dtype of the weights; None where there is no bias, and b_h None where
-      there is one of `(3H,)`.
+      The cell, and params[0][direction] in the dtype of the weights. Both biases are None without a bias, and b_h is
+      None beside a bias of `(3H,)`.
 
     Raises:
       TypeError, ValueError: naming the array, what was expected and what came.
@@ -115,14 +115,13 @@ def to_keras(cell: Cell, params: Any, *, bias: bool | None = None) -> list[np.nd
 
     The layer is `keras.layers.GRU(H, reset_after=cell.options.reset_after)`, in `keras.layers.Bidirectional` for two
     directions, with the activations of the cell, which have to be among Keras's. With `reset_after=False` both biases
-    add up, and Keras keeps their sum. With `update_gate="write"` z is
-    negated, as σ(-a) = 1 - σ(a).
+    add up, and Keras keeps their sum. With `update_gate="write"` z is negated, as σ(-a) = 1 - σ(a).
 
     Args:
       cell: `gru_jax.gru(...)`.
       params: params[0][direction], or the `GRUParams` of one layer.
       bias: False for a layer made with `use_bias=False`; all biases have to be 0 or None. None: with biases where the
-        params have any; one that is None beside one that is not is written as 0.
+        params have any; a bias of None beside one that is not None is written as 0.
 
     Returns:
       NumPy arrays, as `layer.set_weights` takes them.
@@ -153,7 +152,7 @@ def to_keras(cell: Cell, params: Any, *, bias: bool | None = None) -> list[np.nd
 
 
 def _fit(weights: Sequence[Any], **options: Any) -> bool:
-    """Whether advice works."""
+    """Whether `from_keras` takes the weights with these options."""
     try:
         from_keras(weights, **options)
     except (TypeError, ValueError):

@@ -1,19 +1,19 @@
-"""What a layer of Keras says of itself: converted, or refused by name."""
+"""How a layer of Keras was made; what weights do not keep is refused by name."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def is_layer(value: Any) -> bool:
-    """Whether it is a layer and no list of its weights."""
+    """Whether this is a layer, and not a list of its weights."""
     return callable(getattr(value, "get_weights", None)) and callable(getattr(value, "get_config", None))
 
 
 def facts_of(layer: Any) -> dict[str, Any]:
-    """How a `keras.layers.GRU`, or a `Bidirectional` around one, was made, as `from_keras` takes it.
+    """The arguments of `from_keras` for a `keras.layers.GRU`, or for a `Bidirectional` around one.
 
     Raises:
-      TypeError, ValueError: naming what makes it compute something else than its weights alone say.
+      TypeError, ValueError: naming what makes the layer compute something else than its weights alone say.
     """
     _check_class(layer)
     config = layer.get_config()

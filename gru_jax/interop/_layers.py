@@ -1,4 +1,4 @@
-"""Weights of one layer in one direction, from a format to `GRUParams` and back, as its row of the table says."""
+"""Weights of one layer in one direction, from a format to `GRUParams` and back, by its row of `_formats`."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -20,8 +20,8 @@ def read_layer(
 ) -> GRUParams:
     """The params that the arrays under these keys stand for.
 
-    `in_features`: I, or None for any. The arrays have one float dtype. `label`: a template of what messages call a key.
-    A bias that is not there is None; where some gates have one, those of the others are 0.
+    `in_features` is I, or None for any. The arrays have one float dtype. `label` is a template of what messages call a
+    key. An absent bias is None; where only some gates have one, those of the others are 0.
 
     Raises:
       ValueError: naming the key, the shape expected and the one found.
@@ -66,7 +66,7 @@ def write_layer(row: Format, keys: Layout, options: GRUOptions, params: GRUParam
 
 
 def _check_turns(row: Format, options: GRUOptions) -> None:
-    """Whether f(-a) = 1 - f(a) for the function of the gates, so that z can be turned around."""
+    """Check that f(-a) = 1 - f(a) for the function f of the gates, so that z can be turned around."""
     f, a = options.gate_activation, np.linspace(-8, 8, 161, dtype=np.float32)
     one = np.asarray(f(jnp.asarray(a)), np.float64) + np.asarray(f(jnp.asarray(-a)), np.float64)
     if not np.allclose(one, 1, rtol=0, atol=1e-5):
@@ -159,7 +159,7 @@ def _fold(
     b_h: dict[str, np.ndarray],
     label: str,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The biases as the layout holds them: one for both where it has no other, which adds up to the same."""
+    """The biases as the layout holds them: b_h is added to b_i for a gate whose b_h has no place in it."""
     if keys.b_i is None:
         held = {f"{label}.{name}": gates for name, gates in (("b_i", b_i), ("b_h", b_h))}
         for name, gates in held.items():

@@ -1,7 +1,7 @@
-"""What a module says beside its weights that changes what it computes: converted, or refused by name.
+"""Facts of a module that change its outputs beside its weights; each is converted, or refused by name.
 
-No framework is imported: a module is known by the attributes it has. In the end it is run for a step, since a class of
-the user's own may compute anything with weights that look like a GRU's.
+No framework is imported: a module is known by the attributes it has. In the end the module is run for a step, since a
+class of the user's own may compute anything with weights that look like a GRU's.
 """
 
 import copy
@@ -27,13 +27,13 @@ class Activations(NamedTuple):
 
 
 def nodes_at(tree: Any, place: str) -> list[Any]:
-    """What is passed on the way to a place such as `encoder/cell`, the tree first and what is there last."""
+    """The nodes on the way to a place such as `encoder/cell`, the tree first and the node at the place last."""
     nodes, rest = [tree], place.strip("/")
     while rest:
         below = children(nodes[-1]) if isinstance(nodes[-1], Mapping) or hasattr(nodes[-1], "__dict__") else {}
         fitting = [name for name in below if f"{rest}/".startswith(f"{name}/")]
         if not fitting:
-            # The tree lacks the place, which is for others to say.
+            # The tree lacks the place; others say so.
             return [{}]
         name = max(fitting, key=len)
         nodes.append(below[name])
@@ -42,7 +42,7 @@ def nodes_at(tree: Any, place: str) -> list[Any]:
 
 
 def read_activations(framework: str, paths: Sequence[Sequence[Sequence[Any]]]) -> Activations | None:
-    """The activations of all cells at the ends of these paths, by layer and direction; None where nothing tells.
+    """The activations that all cells at the ends of `paths[layer][direction]` share; None where nothing tells.
 
     Raises:
       ValueError: naming the attribute of a cell, or of what is around it, that gru_jax does not keep with weights.
@@ -67,7 +67,7 @@ def read_activations(framework: str, paths: Sequence[Sequence[Sequence[Any]]]) -
 
 
 def _check_around(nodes: Sequence[Any], direction: int | None) -> None:
-    """Modules around the cell: in which direction they run it, and what they make of two directions."""
+    """Check the modules around a cell: in which direction they run it, and how they merge two directions."""
     both = None
     for node, below in itertools.pairwise(nodes):
         if all(hasattr(node, name) for name in ("forward_rnn", "backward_rnn", "merge_fn")):
@@ -83,7 +83,7 @@ def _check_around(nodes: Sequence[Any], direction: int | None) -> None:
                     "convert the directions one by one, and merge their ys."
                 )
         elif hasattr(node, "cell") and hasattr(node, "reverse") and both is None and node.reverse:
-            # Around two directions Flax passes it anew.
+            # It does not count inside a Bidirectional, where Flax passes it anew.
             raise ValueError(
                 f"reverse: expected False, got {node.reverse!r}, which weights do not keep; pass the cell alone, the "
                 "module's .cell, and run it by gru_jax.scan(..., reverse=True), whose ys are in the order of xs, "
@@ -101,7 +101,7 @@ def _concatenates(merge: Any) -> bool:
 
 
 def _check_cell(framework: str, cell: Any) -> None:
-    """Attributes of a cell, and of the linear maps in it, that have to be as they are by default."""
+    """Check the attributes of a cell, and of the linear maps in it, that must have their defaults."""
     start = _attribute(cell, "carry_init")
     if start is not None and not _is_zeros(start):
         raise ValueError(
@@ -119,7 +119,7 @@ def _check_cell(framework: str, cell: Any) -> None:
 
 
 def check_dtype(cell: Any, weights: np.dtype) -> None:
-    """Whether a cell computes in the dtype of its weights, or in that of its inputs.
+    """Check that a cell computes in the dtype of its weights, or in that of its inputs.
 
     Raises:
       ValueError: naming the dtype that it computes in.
@@ -134,13 +134,13 @@ def check_dtype(cell: Any, weights: np.dtype) -> None:
 
 
 def _with_maps(cell: Any) -> dict[str, Any]:
-    """A cell and the linear maps in it, by what messages put before their attributes."""
+    """A cell and the linear maps in it, by the prefix of their attributes in messages."""
     return {"": cell} | {f"{name}.": node for name, node in children(cell).items() if hasattr(node, "kernel")}
 
 
 def _attribute(node: Any, name: str) -> Any:
-    """An attribute of a module that stands in it, or in the module of flax.linen that it wraps; None for none."""
-    # Not by getattr alone: nnx.bridge makes methods of whatever is asked for.
+    """An attribute that stands in a module, or in the flax.linen module that it wraps; None if there is none."""
+    # Not by getattr alone: nnx.bridge makes a method for any name that is asked for.
     node = vars(node).get("to_nnx__module", node)
     found = inspect.getattr_static(node, name, None)
     return getattr(node, name, None) if isinstance(found, property) else found
@@ -171,7 +171,7 @@ _INSTEAD = {"precision": ", and pass precision to gru_jax.scan"}
 
 
 def check_outputs(framework: str, module: Any, cell: Cell, params: GRUParams) -> None:
-    """Run the module for a step, beside the cell that it was converted to; what cannot be called is passed over.
+    """Compare a step of the module with one of the cell made from it; what cannot be called is passed over.
 
     Raises:
       ValueError: where the outputs differ, or the module cannot be run as a cell.
@@ -183,7 +183,7 @@ def check_outputs(framework: str, module: Any, cell: Cell, params: GRUParams) ->
     h, x = _probe(params)
     remedy = "pass its arrays alone, as a mapping by name, if they are a GRU's"
     try:
-        # A copy, as a module may count its calls. Products in full, as they are compared.
+        # A copy, as a module may count its calls. Products in full precision, as the results are compared.
         ours = copy.deepcopy(module)
         with jax.default_matmul_precision("highest"):
             found = [ours(x[0], h[0])] if framework == "Equinox" else list(ours(h, x))

@@ -1,21 +1,21 @@
-"""Params as users hand them over: of one layer alone, nested, or a dict where the NamedTuple has been lost."""
+"""Params as users pass them: one layer alone or a stack; dicts that were NamedTuples are refused."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def as_stack(kind: Any, params: Any) -> Any:
-    """`params[layer][direction]`, not looked into; the params of one layer may stand alone.
+    """`params[layer][direction]` from a stack, which is not checked, or from the params of one layer alone.
 
     Raises:
-      TypeError: for dicts, as checkpoints are restored into, with how to make params of them.
+      TypeError: for dicts, such as restored checkpoints; it says how to make params of them.
     """
     refuse_dicts(kind, params)
     return ((params,),) if hasattr(params, "_fields") else params
 
 
 def refuse_dicts(kind: Any, params: Any) -> None:
-    """TypeError where there is a dict instead of a layer, of all layers, or of the NamedTuple `kind`."""
+    """Raise TypeError for a dict in place of all layers, of a layer, or of the NamedTuple `kind`."""
     if isinstance(params, Mapping):
         raise TypeError(
             f"params: expected {kind.__name__}, or params[layer][direction] of them, "

@@ -36,12 +36,12 @@ def from_onnx(
       R: `(D, 3H, H)`, the weights beside the state.
       B: `(D, 6H)`, the biases beside the input and then those beside the state; None: there are none.
       direction: the node's attribute. With "reverse" run the one layer by `gru_jax.scan(..., reverse=True)`.
-      linear_before_reset: the node's attribute: 1 resets after the product, 0, ONNX's default, before it.
-      activations: the node's attribute, of the gates and of the candidate; None: Sigmoid and Tanh. All that ONNX's GRU
-        has become functions of JAX; two directions must have the same.
-      activation_alpha: the node's attribute; None, or too few: what the activations have by default.
+      linear_before_reset: the node's attribute: 1 resets after the product; 0, ONNX's default, before it.
+      activations: the node's attribute, for the gates and for the candidate; None: Sigmoid and Tanh. Each activation
+        of ONNX's GRU becomes a function of JAX. Two directions must have the same.
+      activation_alpha: the node's attribute; None, or too few: the defaults of the activations.
       activation_beta: likewise.
-      clip: the node's attribute; gru_jax does not clip, so only None.
+      clip: the node's attribute; None only, since gru_jax does not clip.
 
     Returns:
       The cell, and params[0][direction] in the dtype of W; both biases None without B.
@@ -88,7 +88,7 @@ def to_onnx(cell: Cell, params: Any, *, bias: bool | None = None) -> dict[str, n
 
     The node's attributes are `hidden_size=H`, `linear_before_reset=int(cell.options.reset_after)`, the direction, and
     the activations where they are not Sigmoid and Tanh: `gru_jax.export.onnx_model` writes them. With
-    `update_gate="write"` z is negated, as σ(-a) = 1 - σ(a); gates for which that is not so are refused.
+    `update_gate="write"` z is negated, as σ(-a) = 1 - σ(a); gates without this property are refused.
     `gru_jax.export` makes whole models.
 
     Args:
@@ -115,7 +115,7 @@ def to_onnx(cell: Cell, params: Any, *, bias: bool | None = None) -> dict[str, n
 
 
 def check_attributes(direction: Any, linear_before_reset: Any, clip: Any) -> None:
-    """Whether a node with these attributes is a GRU that there is a cell for.
+    """Check that there is a cell for a node with these attributes.
 
     Raises:
       ValueError: naming the attribute that stands against it.

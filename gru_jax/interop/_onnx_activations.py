@@ -1,4 +1,4 @@
-"""The activations of ONNX's GRU: names, and numbers that are consumed in the order of the names."""
+"""The activations of ONNX's GRU: names, and numbers in the order of the names that take one."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from gru_jax.interop._activations import (
 
 
 class _Known(NamedTuple):
-    """An activation of ONNX's: the function of its numbers, and their defaults, None where ONNX gives none."""
+    """An activation of ONNX: what makes it from its numbers, and their defaults, None where ONNX gives none."""
 
     make: Callable[..., Activation]
     numbers: dict[str, float | None]
@@ -43,7 +43,7 @@ _KNOWN = {
     "ScaledTanh": _Known(ScaledTanh, {"alpha": None, "beta": None}),
     "Affine": _Known(Affine, {"alpha": None, "beta": None}),
 }
-# The same functions, which JAX has by name.
+# Those of these functions that JAX has by name.
 _SIXTH = float(str(np.float32(1 / 6)))
 _NAMED: dict[Any, Activation] = {
     HardSigmoid(_SIXTH, 0.5): jax.nn.hard_sigmoid,
@@ -54,11 +54,11 @@ _NAMED: dict[Any, Activation] = {
 
 
 def read_activations(activations: Any, alpha: Any, beta: Any, directions: int) -> tuple[Activation, Activation] | None:
-    """The functions of the candidate and of the gates; None for those by default.
+    """The functions of the candidate and of the gates; None for the default ones.
 
     Args:
       activations: names, those of the gates and of the candidate for each direction; None: Sigmoid and Tanh.
-      alpha: numbers for those that take one, in their order; None, or too few: defaults.
+      alpha: numbers for the activations that take one, in their order; None, or too few: defaults.
       beta: likewise.
       directions: how many.
 
@@ -95,7 +95,7 @@ def read_activations(activations: Any, alpha: Any, beta: Any, directions: int) -
 
 
 def write_activations(options: GRUOptions, directions: int) -> dict[str, Any]:
-    """The attributes of a node for these options, none where they are those by default.
+    """The attributes of a node for these options; an empty dict for the default activations.
 
     Raises:
       ValueError: for a function that ONNX's GRU does not have, naming it.
@@ -112,7 +112,7 @@ def write_activations(options: GRUOptions, directions: int) -> dict[str, Any]:
 
 
 def said(value: Any) -> str:
-    """What came, cut where it is long: it may stand in a file."""
+    """A value for a message, cut where it is long: it may stand in a file."""
     text = repr(value)
     return text if len(text) <= 200 else f"{text[:200]}..."
 
@@ -136,11 +136,11 @@ def _names(activations: Any) -> Sequence[Any]:
 
 
 def _shared_out(letter: str, numbers: Any, names: Sequence[str]) -> list[float | None]:
-    """A number for each name, in order for those that take one, else None."""
+    """A number for each name: the given ones in order for those that take one, else the default or None."""
     given = [] if numbers is None else list(np.atleast_1d(np.asarray(numbers, np.float64)))
     takers = [i for i, name in enumerate(names) if letter in _KNOWN[name].numbers]
     shares: list[float | None] = [_KNOWN[name].numbers.get(letter) for name in names]
-    # Attributes are float32: the fewest digits that say which.
+    # Attributes are float32: each is taken as the shortest decimal that stands for it.
     values = [float(str(np.float32(value))) for value in given]
     for i, value in zip(takers, values, strict=False):
         shares[i] = value

@@ -21,7 +21,7 @@ def read_weights(graph: Any, node: Any, folder: str, directions: int) -> dict[st
     Args:
       graph: the graph that the node is in.
       node: the node.
-      folder: where the model is, and tensors beside it.
+      folder: the folder of the model, where tensors beside it may be.
       directions: D.
 
     Raises:
@@ -50,7 +50,7 @@ def _constant(graph: Any, letter: str, name: Any) -> Any:
     for node in graph.node:
         for output in node.output:
             makers.setdefault(output, []).append(node)
-    # Popped, so that Identity nodes in a ring come to an end.
+    # Popped, so that the loop ends for Identity nodes in a ring.
     while len(found := makers.pop(name, [])) == 1:
         (maker,) = found
         if not hasattr(maker, "op_type"):
@@ -73,7 +73,7 @@ def _constant(graph: Any, letter: str, name: Any) -> Any:
 
 
 def _kind_of(letter: str, tensor: Any) -> str:
-    """The name of the tensor's type, one of a float."""
+    """The name of the tensor's type, checked to be a float's."""
     import onnx
 
     types = onnx.TensorProto.DataType
@@ -105,13 +105,13 @@ def _read(letter: str, tensor: Any, kind: str, folder: str) -> np.ndarray:
 
     count = math.prod(tensor.dims)
     if all(entry.key != "length" for entry in tensor.external_data):
-        # Else all of the file beside the model would be read, whatever is in it.
+        # Without a length, all of the file beside the model would be read, whatever is in it.
         tensor.external_data.add(key="length", value=str(count * _ITEM_SIZES[kind]))
     try:
         with warnings.catch_warnings():
-            # Of entries about the file beside the model that onnx does not know and leaves aside.
+            # onnx warns of entries about the file beside the model that it does not know and ignores.
             warnings.simplefilter("ignore")
-            # A copy, as the array would be a view of the whole model otherwise, that nobody may write to.
+            # A copy: else the array would be a read-only view of the whole model.
             return np.array(numpy_helper.to_array(tensor, folder))
     except Exception as error:
         reason = str(error).partition("\n")[0] or type(error).__name__

@@ -14,8 +14,8 @@ from gru_jax.interop._paths import blaming, check_path, foreign, read_beginning
 def read_onnx(path: Any, node: str | None = None) -> dict[str, Any]:
     """The weights of a GRU node in the main graph of an ONNX model, as `from_onnx` takes them.
 
-    They have to be constants of the file, as exporters write them; tensors beside the model, in its folder, are read
-    too. What the node's inputs are, its initial state and its `layout` say nothing about weights and are left aside.
+    The weights have to be constants of the file, as exporters write them. Tensors beside the model, in its folder, are
+    read too. The node's inputs, its initial state and its `layout` say nothing about weights and are ignored.
 
     Args:
       path: where the model is, `*.onnx`.
@@ -76,7 +76,7 @@ def _read_graph(name: str) -> Any:
     with open(name, "rb") as file:
         data = file.read()
     try:
-        # Parsed alone: onnx.load would read every tensor beside the model too, and text where the name ends in .json.
+        # Not by onnx.load: it would read every tensor beside the model too, and take a file named *.json for text.
         model = onnx.ModelProto.FromString(data)
     except Exception as error:
         model, reason = None, str(error).partition("\n")[0]
@@ -98,7 +98,7 @@ def _is_onnx(domain: str) -> bool:
 
 
 def _find(graph: Any, node: str | None) -> Any:
-    """The GRU node of this name, or of which this is the first output; the only one for None."""
+    """The GRU node that has this name, or whose first output has it; the only one for None."""
     every = [candidate for candidate in graph.node if candidate.op_type == "GRU" and _is_onnx(candidate.domain)]
     if not every:
         kinds = sorted({_text(candidate.op_type) for candidate in graph.node})
@@ -125,7 +125,7 @@ def _text(name: str | bytes) -> str:
 
 
 def _read_attributes(node: Any) -> dict[str, Any]:
-    """What says which GRU it computes; an error where it is one that there is no cell for."""
+    """The attributes that say which GRU a node computes; raises where there is no cell for it."""
     for attribute in node.attribute:
         if attribute.name not in _ATTRIBUTES:
             raise ValueError(
@@ -153,7 +153,7 @@ _FIELDS = {"INT": "i", "FLOAT": "f", "FLOATS": "floats", "STRING": "s", "STRINGS
 
 
 def _single(node: Any, name: str, kind: str, default: Any) -> Any:
-    """An attribute's value, which has to be of this kind and said once."""
+    """An attribute's value, checked to be of this kind and given once; `default` where it is absent."""
     found = [attribute for attribute in node.attribute if attribute.name == name]
     if not found:
         return default

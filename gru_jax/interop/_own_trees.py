@@ -1,4 +1,4 @@
-"""Trees and modules of gru_jax.nnx and gru_jax.linen: `layer_0/forward/w_i`, or of one cell `w_i`."""
+"""Trees and modules of gru_jax.nnx and gru_jax.linen: keys are `layer_0/forward/w_i`, or `w_i` for one cell."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ def read_own(
     paths: Sequence[Sequence[Sequence[Any]]],
     cell: Cell | None,
 ) -> tuple[Cell, tuple[tuple[Any, ...], ...]]:
-    """The cell, of the module or as it was passed, and params[layer][direction]; many cells make a stack of theirs.
+    """The cell, from the module or as it was passed, and params[layer][direction]; many cells make one stack.
 
     Raises:
       TypeError, ValueError: naming the key or the cell that does not fit.
@@ -89,7 +89,7 @@ def _read_arrays(given: Mapping[str, Any], start: str, cell: Cell | None) -> tup
             sum(f"layer_{layer}/{name}/w_i" in inside for name in DIRECTIONS) or 1
             for layer in range(min(layers, len(given)))
         ]
-    # What a tree lacks of biases it does not have; nothing else may be missing.
+    # A bias that a tree lacks is absent; nothing else may be missing.
     biases = {
         template.format(layer=layer, direction=DIRECTIONS[d], field=field)
         for layer, count in enumerate(directions)

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def need(*modules: str, what: str) -> Any:
-    """The first of these modules of one package, all of them loaded; or how to get the package that `what` needs."""
+    """Load these modules of one package and return the first, or raise with how to get what `what` needs."""
     try:
         first, *_ = [importlib.import_module(module) for module in modules]
     except ImportError as error:

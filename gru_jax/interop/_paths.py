@@ -1,4 +1,4 @@
-"""What is checked of a path before a file is read or written, and how messages say which file is wrong."""
+"""Checks of a path before a file is read or written, and messages that say which file is wrong."""
 
 import contextlib
 import os
@@ -21,10 +21,10 @@ def check_path(path: Any) -> str:
 
 
 def read_beginning(name: str, kind: str) -> bytes:
-    """The first bytes of a file that is one: reading a pipe or a device might never end.
+    """The first bytes of a regular file: reading a pipe or a device might never end.
 
     Raises:
-      OSError: as Python raises it for a file that is missing or may not be read; for a folder with what to do.
+      OSError: as Python raises it for a file that is missing or may not be read; for a folder, it says what to do.
       ValueError: for a device or a pipe.
     """
     mode = os.stat(name).st_mode
@@ -38,7 +38,7 @@ def read_beginning(name: str, kind: str) -> bytes:
 
 @contextlib.contextmanager
 def blaming(name: str) -> Iterator[None]:
-    """Errors about what is in a file begin with the file."""
+    """A context in which errors about what is in a file begin with the name of the file."""
     try:
         yield
     except TypeError as error:

@@ -1,20 +1,20 @@
-"""Which prefixes pick a GRU out of a larger tree: what messages advise has been tried."""
+"""Which prefixes pick a GRU out of a larger tree; messages advise only what has been tried."""
 
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 Prefix = str | Sequence[str | Sequence[str]]
-"""Where one layer is in a larger tree, "encoder/gru"; or of each layer, or of each layer and direction."""
+"""Where one layer is in a larger tree, "encoder/gru"; or a list for each layer, or for each layer and direction."""
 
 _DIRECTIONS = re.compile(r"(forward|backward|fwd|bwd|reverse)")
 _OPPOSITE = {"forward": ("backward", "reverse"), "fwd": ("bwd", "reverse")}
-# Each try converts all of these weights.
+# Tries at most: each converts all of these weights.
 _MOST = 16
 
 
 def advise(places: Sequence[str], works: Callable[[Any], bool]) -> str | None:
-    """The prefixes among `places`, and lists of them, that work; None where there is none.
+    """Advice to pass those prefixes among `places`, and lists of them, that work; None where none does.
 
     Two places whose names say forward and backward are two directions of a layer; others may be layers of a stack.
     """
@@ -60,5 +60,5 @@ def _pairs(places: Sequence[str]) -> list[list[str]]:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Numbers in a name count as numbers."""
+    """A key for sorting, by which numbers in a name count as numbers."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d{1,9})", name) if part]

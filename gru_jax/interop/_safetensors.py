@@ -1,4 +1,4 @@
-"""safetensors files: any, and those that hold a stack of layers together with what its weights mean."""
+"""Reading and writing safetensors files: any, and those that hold a stack of layers and what its weights mean."""
 
 import re
 from collections.abc import Mapping
@@ -23,14 +23,14 @@ def save_safetensors(path: Any, cell: Cell, params: Any) -> None:
 
     The metadata say the cell's name, its options, the order of its gates and its equations in words, so that the file
     cannot be read as another cell's. How the weights were initialised is not kept. The file appears at once, complete,
-    in the place of one that was there; the same params give the same bytes.
+    and replaces one that was there. The same params give the same bytes.
 
     Args:
       path: where to write, usually `*.safetensors`.
       cell: one of `gru`, `lstm`, `rnn`, `min_gru`, `conv_gru`, `gru_d`, with any options.
       params: `params[layer][direction]` of arrays of one dtype, float64, float32, float16 or bfloat16, or the params
         of one layer alone. They are stored as `layers.0.forward.w_i`, `layers.0.backward.w_h` and so on; a bias that is
-        None is not, and the metadata say which.
+        None is not stored, and the metadata say which.
 
     Raises:
       TypeError, ValueError: for a cell of the user's own, one with an activation that JAX has no name for, or params
@@ -49,7 +49,7 @@ def save_safetensors(path: Any, cell: Cell, params: Any) -> None:
     """
     target = check_target(path)
     record = describe(cell)
-    # As it will be read: an initialiser of the user's own says nothing about shapes.
+    # For the cell as it will be read: an initialiser of the user's own says nothing about shapes.
     directions, arrays = name_params(cell_of(record), params)
     metadata = {
         "format": FORMAT,
@@ -70,12 +70,12 @@ def load_safetensors(path: Any) -> tuple[Cell, tuple[tuple[Any, ...], ...]]:
       path: where the file is.
 
     Returns:
-      The cell, with the default initialisers, and `params[layer][direction]` of jax arrays in the dtype stored; of
+      The cell, with the default initialisers, and `params[layer][direction]` of jax arrays in the dtype stored, or of
       NumPy arrays for float64 while JAX runs in 32 bits.
 
     Raises:
-      TypeError, ValueError: naming the key, with the shape that was expected and found there: for files that others
-        wrote, and where metadata and weights do not agree.
+      TypeError, ValueError: for files that others wrote, and where metadata and weights do not agree; naming the key,
+        with the shape that was expected and found there.
       OSError: as Python raises it, for a file that is missing or may not be read.
       ImportError: without the package safetensors.
     """
@@ -99,8 +99,8 @@ def load_safetensors(path: Any) -> tuple[Cell, tuple[tuple[Any, ...], ...]]:
 def write_safetensors(path: Any, arrays: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
     """Write arrays to a safetensors file, those of a whole model for example.
 
-    The file appears at once, complete; the same arrays in the same order give the same bytes. For a stack of layers
-    `save_safetensors` says what the weights mean, too.
+    The file appears at once, complete. The same arrays in the same order give the same bytes. `save_safetensors` also
+    says what the weights of a stack of layers mean.
 
     Args:
       path: where to write, usually `*.safetensors`.
@@ -163,7 +163,7 @@ def _read_file(path: Any) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     name = check_path(path)
     beginning = read_beginning(name, "a safetensors")
     try:
-        # It maps the file, and checks the header against the file's size before it takes memory for either.
+        # safe_open maps the file, and checks the header against the file's size before it takes memory for either.
         with library.safe_open(name, framework="np") as file:
             metadata = file.metadata() or {}
             return metadata, {key: _tensor(file, name, key) for key in sorted(file.keys())}

@@ -18,7 +18,7 @@ IN_FILES = "layers.{layer}.{direction}.{field}"
 
 
 def name_params(cell: Cell, params: Any) -> tuple[tuple[int, ...], dict[str, np.ndarray]]:
-    """How many directions each layer has, and its arrays by key; the params of one layer may stand alone.
+    """The number of directions of each layer, and all arrays by key; the params of one layer may stand alone.
 
     A bias that is None has no key.
 
@@ -54,7 +54,7 @@ def nest_params(
     template: str = IN_FILES,
     remedy: str = "the file was changed or damaged: save it again",
 ) -> tuple[Any, ...]:
-    """`params[layer][direction]` of arrays by key; the keys in `absent` are not there, and None.
+    """`params[layer][direction]` from arrays by key; biases with keys in `absent` have no array and are None.
 
     Raises:
       TypeError, ValueError: naming the key that is missing, too much, or of another shape or dtype.
@@ -109,9 +109,9 @@ def check_arrays(
     template: str = IN_FILES,
     remedy: str | None = None,
 ) -> None:
-    """Arrays under all keys that these directions have, and no others: their shapes and their dtype.
+    """Check shapes and dtype of the arrays, which are under all keys that these directions have, and no others.
 
-    `template`: of the keys; `remedy`: how messages end, None for the words about params of the cell's `init`.
+    `template` is that of the keys. `remedy` is how messages end; None: with advice about params of the cell's `init`.
 
     Raises:
       TypeError, ValueError: naming the key, and what was expected there.
@@ -137,7 +137,7 @@ def _check_layer(
     template: str,
     remedy: str,
 ) -> int:
-    """The width of layer i, whose directions all have the shapes that the first one's w_i asks for."""
+    """The width of layer i; checks that its directions have the shapes that the first one's w_i asks for."""
     first = _key(template, i, 0, "w_i")
     found = arrays[first].shape
     letters = _shapes(cell, 1, 1).w_i.shape
@@ -177,7 +177,7 @@ def _shapes(cell: Cell, in_features: int, features: int) -> Any:
 
 @functools.lru_cache(maxsize=64)
 def _reads_several(cell: Cell) -> bool:
-    """Whether it reads several arrays, which no layer below can write."""
+    """Whether the cell reads several arrays, which no layer below can write."""
     shapes: list[Any] = []
     jax.eval_shape(lambda: shapes.append(cell.input_shape(cell.init(jax.random.key(0), 1, 1))))
     return hasattr(shapes[0], "_fields")

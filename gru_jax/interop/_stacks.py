@@ -1,4 +1,4 @@
-"""Stacks of layers: which layout the keys of a format are in, and the layers one by one."""
+"""Reading and writing stacks of layers: which layout of a format the keys have, and then layer by layer."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -34,8 +34,8 @@ def read_stack(
 ) -> tuple[Cell, Params]:
     """The cell and params[layer][direction] of the arrays given; every key has to be one of a layout.
 
-    Messages call the whole `argument`, and one key what the template `label` makes of it. `activations`: of the
-    candidate and of the gates; None: tanh and sigmoid.
+    Messages call the whole `argument`, and one key what the template `label` makes of it. `activations` are those
+    of the candidate and of the gates; None: tanh and sigmoid.
 
     Raises:
       TypeError, ValueError: naming the key that is missing, too much, or of another shape or dtype.
@@ -72,7 +72,7 @@ def write_stack(
 
 
 def check_stack(target: str, cell: Any, params: Any, *, layers: int | None = None, directions: int = 2) -> Params:
-    """params[layer][direction] of a GRU that the target has room for; one layer's params may stand alone.
+    """params[layer][direction] of a GRU, checked to fit into the target; one layer's params may stand alone.
 
     Raises:
       TypeError, ValueError: naming what does not fit.
@@ -135,7 +135,7 @@ def has_bias(bias: bool | None, params: Params) -> bool:
 
 
 def check_tanh_and_sigmoid(target: str, cell: Cell) -> None:
-    """Whether the cell has the activations that a format knows no others than.
+    """Check that the cell has tanh and sigmoid, the only activations that the target computes.
 
     Raises:
       ValueError: naming the activation.
@@ -182,7 +182,7 @@ def _check_same_width(keys: Layout, before: list[GRUParams], read: GRUParams) ->
 def _layout_of(
     row: Format, given: Mapping[str, Any], places: Sequence[Sequence[Place]], argument: str, remedy: str
 ) -> Layout:
-    """The layout with just these keys."""
+    """The layout whose keys are exactly the given ones."""
     faults: list[tuple[list[str], list[str]]] = []
     for layout in row.layouts:
         expected = [key for layer in places for place in layer for key in layout.keys(**place).names()]

@@ -30,8 +30,8 @@ def from_torch(state_dict: Mapping[str, Any] | str | os.PathLike[str], *, prefix
 
     PyTorch stacks r, z, n, multiplies from the left, resets after the product, and keeps with z. Its outputs and final
     states are those of `gru_jax.scan_layers`, 0 in the padding of a packed sequence. Weights under weight norm
-    (`weight_g` and `weight_v`, or `parametrizations`) and pruned ones are computed, g v / ‖v‖ and weight times mask;
-    others that are wrapped are refused, with how to unwrap them. Dropout between layers is no part of the weights.
+    (`weight_g` and `weight_v`, or `parametrizations`) are computed as g v / ‖v‖, pruned ones as weight times mask.
+    Other wrapped weights are refused, with how to unwrap them. Dropout between layers is no part of the weights.
 
     Args:
       state_dict: what `module.state_dict()` or `torch.load(path, weights_only=True)` returned, tensors or arrays; or
@@ -97,11 +97,11 @@ def to_torch(
       params: params[layer][direction], or the `GRUParams` of one layer.
       prefix: put before each key; the last dot may be left out.
       bias: False for a module made with `bias=False`; all biases have to be 0 or None. None: with biases where the
-        params have any; one that is None beside one that is not is written as 0.
+        params have any; a bias of None beside one that is not None is written as 0.
       module: which of PyTorch's two modules; "GRUCell" holds one layer in one direction.
 
     Returns:
-      NumPy arrays by key: `module.load_state_dict({key: torch.from_numpy(a) for key, a in arrays.items()})`. Of
+      NumPy arrays by key: `module.load_state_dict({key: torch.from_numpy(a) for key, a in arrays.items()})`. For
       bfloat16, which `torch.from_numpy` does not take, pass `a.astype("float32")`: the module rounds nothing.
 
     Raises:
@@ -134,7 +134,7 @@ def _found(given: Mapping[str, Any], prefix: str) -> tuple[int, tuple[str, ...],
     matches = [match for key in given if (match := _KEY.fullmatch(key.removeprefix(prefix)))]
     single = any(match[1] is None for match in matches)
     layers = max((int(match[1] or 0) + 1 for match in matches), default=0)
-    # A wild number is one key that is too much, not a layer.
+    # A key with a wild number is one key too many, not so many layers.
     layers = min(layers, len(matches))
     return layers, ("", "_reverse") if any(match[2] for match in matches) else ("",), single
 
@@ -159,7 +159,7 @@ def _nothing_there(state_dict: Mapping[str, Any], prefix: str) -> str:
     return f"state_dict: expected keys such as {prefix + 'weight_hh_l0'!r}, found {found}; {way}."
 
 
-# Each try converts all of these weights.
+# Tries at most: each converts all of these weights.
 _MOST = 16
 
 

@@ -1,4 +1,4 @@
-"""Weights of PyTorch that are computed from others: those of weight norm and pruning, and refusals of the rest."""
+"""Weights of PyTorch under weight norm or pruning, computed from their parts; other wrapped weights are refused."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -17,13 +17,13 @@ _QUANTIZED = re.compile(r"(?:^|.*\.)_(?:all_weight_values|packed_params|packed_w
 
 
 def places(keys: Iterable[str]) -> list[str]:
-    """What stands before the names of a GRU's weights, wrapped ones too."""
+    """The prefixes before the names of a GRU's weights, wrapped ones too."""
     found = (_PLACE.fullmatch(key) for key in keys)
     return sorted({match[1] for match in found if match})
 
 
 def unwrapped(given: Mapping[str, Any], prefix: str, keys: Iterable[str]) -> dict[str, Any]:
-    """The state dict under a prefix as it would be had the module been unwrapped; `keys` are all of the whole.
+    """The state dict under a prefix as the unwrapped module would have it; `keys` are those of the whole state dict.
 
     Raises:
       TypeError, ValueError: naming what is wrapped, by what, and how it is unwrapped.
@@ -79,7 +79,7 @@ def _computed(name: str, by_part: Mapping[str, str], arrays: Mapping[str, np.nda
 
 
 def _weight_norm(key: str, g: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """g v / ‖v‖, the norm over the axes along which g has no values of its own: for each row by default."""
+    """g v / ‖v‖, the norm over the axes along which g has one value for all: a norm for each row by default."""
     if g.shape != () and (g.ndim != v.ndim or any(a not in (1, b) for a, b in zip(g.shape, v.shape, strict=True))):
         raise ValueError(
             f"state_dict[{key!r}]: expected a norm for each row of the directions of shape {v.shape}, got shape "
@@ -88,7 +88,7 @@ def _weight_norm(key: str, g: np.ndarray, v: np.ndarray) -> np.ndarray:
     axes = tuple(axis for axis in range(v.ndim) if g.shape == () or g.shape[axis] == 1)
     wide = v.astype(np.float64)
     norm = np.sqrt(np.sum(wide * wide, axis=axes, keepdims=True))
-    # A direction of zeros has none: NaN, as in PyTorch.
+    # A v of zeros has no direction: NaN, as in PyTorch.
     with np.errstate(divide="ignore", invalid="ignore"):
         return (wide * (g.astype(np.float64) / norm)).astype(v.dtype)
 
@@ -107,7 +107,7 @@ _FORMULAS: dict[tuple[str, str], Callable[..., np.ndarray]] = {
 
 
 def _check_weight_drop(prefix: str, keys: Iterable[str]) -> None:
-    """A wrapper that drops weights keeps them as weight_hh_l0_raw, and may leave in their place what one step saw."""
+    """Refuse a wrapper that drops weights: it keeps weight_hh_l0_raw, and may leave what one step saw in its place."""
     every = set(keys)
     for key in sorted(every):
         start, _, rest = key.rpartition(".")

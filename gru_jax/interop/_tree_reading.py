@@ -1,4 +1,4 @@
-"""Parameters that come as a tree or as a module: where a GRU is in it, what the module says of it, and its weights."""
+"""Reading a GRU from a tree or a module: where it is, what the module says of it, and its weights."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ from gru_jax.interop._stacks import Params, read_stack
 def read_tree(row: Format, tree: Any, prefix: Prefix, cell: Any = None) -> tuple[Cell, Params]:
     """The cell and params[layer][direction] of the GRUs at these places of a tree, or of a module.
 
-    `cell`: the cell of a tree of gru_jax's own modules, or one that says which activations the tree was trained with.
+    `cell` is that of a tree of gru_jax's own modules, or it says which activations the tree was trained with.
 
     Raises:
       TypeError, ValueError: naming the key or the attribute, what was expected and what came.
@@ -57,7 +57,7 @@ def read_tree(row: Format, tree: Any, prefix: Prefix, cell: Any = None) -> tuple
 
 
 def _variables(module: Any) -> Any:
-    """Those of a module of flax.linen, of one cell: around cells attributes do not say which arrays they are about."""
+    """A flax.linen cell's variables. Modules around cells are refused: their attributes do not name their arrays."""
     if module.scope is None:
         raise TypeError(
             f"params: expected a tree of arrays by name, got {type(module).__name__}, which holds none; pass what its "
@@ -78,7 +78,7 @@ _WITH_OURS = (LINEN, NNX)
 def _read(
     row: Format, tree: Any, flat: Mapping[str, Any], names: list[list[str]], cell: Cell | None, module: Any = None
 ) -> tuple[Cell, Params]:
-    """What is at these places, one for each layer and direction; `module` is the one that a tree belongs to."""
+    """The cell and params at these places, one for each layer and direction; the tree belongs to `module`, if any."""
     paths = [[nodes_at(tree, name) if module is None else [module] for name in layer] for layer in names]
     starts = [[_with_slash(name) for name in layer] for layer in names]
     activations = read_activations(row.name, paths)
@@ -104,7 +104,7 @@ def _read(
 
 
 def _agreed(row: Format, stated: Activations | None, cell: Cell | None) -> Activations | None:
-    """The activations that a module states, or a cell that was passed, which has to be of the format's equations."""
+    """The activations that a module states, or those of `cell`, which must have the format's equations."""
     if cell is None:
         return stated
     options = cell.options
@@ -146,7 +146,7 @@ def _inside(row: Format, flat: Mapping[str, Any], name: str) -> str:
 
 
 def _only_place(row: Format, flat: Mapping[str, Any], read: Callable[[str], Any], works: Callable[[Any], bool]) -> str:
-    """Where the tree's only GRU is, when all keys are there: around it trees differ."""
+    """The place of the tree's only GRU, which must have all keys under it; raises with advice otherwise."""
     places = _places(row, flat)
     if not places or (len(places) == 1 and all(key.startswith(places[0]) for key in flat)):
         return places[0] if places else ""

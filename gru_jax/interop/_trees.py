@@ -1,4 +1,4 @@
-"""Parameters that come as a tree: flax.linen, flax.nnx, Haiku, Equinox. Each function adds its names only."""
+"""Parameters to and from trees: flax.linen, flax.nnx, Haiku, Equinox. Each function adds its names only."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
@@ -25,14 +25,14 @@ _NNX_LAYOUTS = get_args(NNXLayout)
 def from_linen(params: Mapping[str, Any], *, prefix: Prefix = "", cell: Cell | None = None) -> tuple[Cell, Params]:
     """The cell and params of a `flax.linen.GRUCell`, or of a `gru_jax.linen.GRU` or `GRUCell`.
 
-    Flax's gates are six `Dense` layers; those of the state have no bias but for the candidate's. It resets after the
-    product and keeps with z. In the padding `flax.linen.RNN` computes on, where gru_jax gives 0. The tree does not tell
-    of a `gate_fn` and an `activation_fn` of the cell: say them by `cell`.
+    Flax's gates are six `Dense` layers; of the three for the state, only the candidate's has a bias. Flax resets after
+    the product and keeps with z. `flax.linen.RNN` computes on in the padding, where gru_jax gives 0. The tree does not
+    tell the cell's `gate_fn` and `activation_fn`: say them by `cell`.
 
     Args:
       params: the cell's tree, `variables["params"]`, or one around it; boxes such as `nn.Partitioned` are opened.
       prefix: where the cell is in a larger tree, such as `"encoder/cell"`; not needed when nothing else is there. A
-        list of such gives one layer each, and a list of pairs one layer in two directions each, as of Flax's
+        list of such gives one layer each. A list of pairs gives one layer in two directions each, as for Flax's
         `Bidirectional`: `[["forward_rnn/cell", "backward_rnn/cell"]]`.
       cell: for a tree of gru_jax's own, the cell that its module was made with; None: `gru_jax.gru()`. For a tree of
         Flax's, `gru_jax.gru(activation=..., gate_activation=...)` where those are not tanh and sigmoid.
@@ -78,15 +78,15 @@ def to_linen(cell: Cell, params: Any) -> dict[str, Any]:
 def from_nnx(params: Any, *, prefix: Prefix = "", cell: Cell | None = None) -> tuple[Cell, Params]:
     """The cell and params of a `flax.nnx.GRUCell`, in any of the layouts, or of a `gru_jax.nnx.GRU` or `GRUCell`.
 
-    Flax's own is two `Linear` layers, `dense_i` with a bias and `dense_h` without one, r, z, n side by side. Cells with
-    a bias in `dense_h`, with an `hn_bias` of the candidate alone, and with six layers as in flax.linen (what
-    `nnx.bridge` makes of that) are read, too. It resets after the product and keeps with z.
+    Flax's own cell has two `Linear` layers with r, z, n side by side: `dense_i` with a bias, `dense_h` without one.
+    Cells with a bias in `dense_h`, with an `hn_bias` of the candidate alone, and with six layers as in flax.linen (what
+    `nnx.bridge` makes of that) are read, too. Flax resets after the product and keeps with z.
 
-    Of a module what it says beside its weights is read as well: `activation_fn` and `gate_fn` become the cell's. What
-    weights do not keep is refused by name: `carry_init`, a `dtype` or a `precision`, `reverse` of an `nnx.RNN` around
-    it, a `merge_fn` that does not concatenate. In the end the module is run for a step, so that a class of your own
-    that computes something else is refused, too. A state tells none of this: say activations by `cell`. Of a
-    `gru_jax.nnx.GRU` the cell and the weights are read; its dropout and backend are arguments of `scan_layers`.
+    A module also says something beside its weights: `activation_fn` and `gate_fn` become the cell's. What weights do
+    not keep is refused by name: `carry_init`, a `dtype` or a `precision`, `reverse` of an `nnx.RNN` around the cell, a
+    `merge_fn` that does not concatenate. In the end the module is run for a step, so that a class of your own that
+    computes something else is refused, too. A state tells none of this: say activations by `cell`. A `gru_jax.nnx.GRU`
+    gives its cell and its weights; its dropout and backend are arguments of `scan_layers`.
 
     Args:
       params: `nnx.state(cell)`, `nnx.to_pure_dict` of that, or the module.
@@ -116,7 +116,7 @@ def to_nnx(cell: Cell, params: Any, *, layout: NNXLayout = "dense") -> dict[str,
       cell: `gru_jax.gru(...)` with `reset_after=True`.
       params: params[0][0], or params with that layer and direction only.
       layout: "dense" for Flax's own, where the candidate's bias beside the state has to be 0 or None; for cells that
-        hold it, "dense_with_hidden_bias" (`dense_h/bias`), "dense_with_hn_bias" or "separate" (flax.linen's six
+        hold one, "dense_with_hidden_bias" (`dense_h/bias`), "dense_with_hn_bias" or "separate" (flax.linen's six
         layers); "separate_without_hidden_bias" for those without `hn/bias`, "dense_without_bias" for two layers
         without any.
 
@@ -162,7 +162,7 @@ def from_haiku(params: Mapping[str, Any], *, prefix: Prefix = "") -> tuple[Cell,
 def to_haiku(cell: Cell, params: Any, *, name: str | Sequence[str] = "gru") -> dict[str, dict[str, np.ndarray]]:
     """The parameters of the `haiku.GRU` that computes what this cell with these params does.
 
-    Both biases add up, and Haiku keeps their sum; where there is none, 0. With `update_gate="keep"` z is negated, as
+    Both biases add up, and Haiku keeps their sum, or 0 where there is none. With `update_gate="keep"` z is negated, as
     σ(-a) = 1 - σ(a).
 
     Args:
@@ -188,8 +188,8 @@ def to_haiku(cell: Cell, params: Any, *, name: str | Sequence[str] = "gru") -> d
 def from_equinox(params: Any, *, prefix: Prefix = "") -> tuple[Cell, Params]:
     """The cell and params of an `equinox.nn.GRUCell`.
 
-    Equinox stacks r, z, n, multiplies from the left, resets after the product, keeps with z, and has beside the state
-    the candidate's bias only.
+    Equinox stacks r, z, n, multiplies from the left, resets after the product, keeps with z, and has only the
+    candidate's bias beside the state.
 
     Args:
       params: the module, or a mapping of its arrays by name: weight_ih, weight_hh and, unless `use_bias=False`, bias
@@ -198,7 +198,7 @@ def from_equinox(params: Any, *, prefix: Prefix = "") -> tuple[Cell, Params]:
       prefix: as in `from_linen`.
 
     Returns:
-      `gru_jax.gru()`, of a module without biases `gru_jax.gru(use_bias=False)`, and params[layer][direction] in the
+      `gru_jax.gru()`, for a module without biases `gru_jax.gru(use_bias=False)`, and params[layer][direction] in the
       dtype of the weights, None where there is no bias.
 
     Raises:

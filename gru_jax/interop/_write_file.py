@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all."""
+"""Writing files that appear complete or not at all."""
 
 import os
 import secrets
@@ -9,7 +9,7 @@ from gru_jax.interop._paths import check_path
 
 
 def check_target(path: Any) -> str:
-    """Where a file is to be written: the name in a folder that exists, links followed so that they stay links.
+    """The real name of a file to write, in a folder that exists; links are followed, so that they stay links.
 
     Raises:
       TypeError, ValueError, OSError: for what cannot be a file's name.
@@ -28,7 +28,7 @@ def check_target(path: Any) -> str:
 
 
 def write_file(target: str, *pieces: bytes) -> None:
-    """Beside the target first, and then in its place: a run that is killed leaves no half file under its name."""
+    """Write beside the target first, then replace it: a run that is killed leaves no half file under its name."""
     draft = f"{target}.{secrets.token_hex(4)}.draft"
     try:
         with open(draft, "xb") as file:

@@ -109,7 +109,7 @@ class AttentionPooling(nn.Module):
 
 
 def _own(module: nn.Module, init: Callable[[jax.Array], Any]) -> Any:
-    """A module's params, a flat NamedTuple; stored ones as they are, so that a wrong width meets our own message."""
+    """A module's params, a flat NamedTuple. Stored ones come as they are, so that our own checks see a wrong width."""
     kind = type(jax.eval_shape(init, jax.random.key(0)))
     if all(module.has_variable("params", name) for name in kind._fields):
         return kind(**{name: nn.meta.unbox(module.get_variable("params", name)) for name in kind._fields})
@@ -117,7 +117,7 @@ def _own(module: nn.Module, init: Callable[[jax.Array], Any]) -> Any:
 
 
 def _check_features(features: int, bias: jax.Array) -> None:
-    """Stored parameters have the width that the module has, which is not that of any input."""
+    """Check that stored parameters have the module's width, which no input shows."""
     if bias.shape != (features,):
         raise ValueError(
             f"params['b']: expected shape ({features},), the features of this module, got {bias.shape}; "
@@ -126,7 +126,7 @@ def _check_features(features: int, bias: jax.Array) -> None:
 
 
 def width_of(name: str, array: Any, axes: int = 1) -> int:
-    """The last axis of an array."""
+    """The size of an array's last axis; raises for an array of fewer than `axes` axes."""
     shape = check_array(name, array).shape
     if len(shape) < axes:
         letters = "(*B, T, features)" if axes == 2 else "(*B, features)"

@@ -34,7 +34,7 @@ class EncoderDecoder(nn.Module):
       cell: the cell of every layer: `gru_jax.gru()`, or any other.
       dtype: the float dtype to compute in; None: the dtype of the inputs.
       param_dtype: the dtype of the parameters.
-      deterministic: True turns dropout off; can be given at the call in its place.
+      deterministic: True turns dropout off; can be given at the call instead.
       backend: as in `gru_jax.scan`.
 
     Example:
@@ -68,11 +68,11 @@ class EncoderDecoder(nn.Module):
         mask: jax.Array | None = None,
         deterministic: bool | None = None,
     ) -> tuple[jax.Array, jax.Array]:
-        """Tell what comes after each step of the target (teacher forcing).
+        """Predict what comes after each step of the target (teacher forcing).
 
         Args:
           source: `(*B, S, I)`.
-          target: `(*B, L, I')`, each step the one before what is to be told: the start first.
+          target: `(*B, L, I')`, shifted by one: each step stands before the one to predict, the start first.
           seq_lengths: int `(*B,)`, the number of valid steps of each source.
           mask: bool `(*B, S)`, False = padding of the source; not together with `seq_lengths`.
           deterministic: True turns dropout off; None: what the attribute says, and False when it says nothing.
@@ -99,7 +99,7 @@ class EncoderDecoder(nn.Module):
     def encode(
         self, source: jax.Array, *, seq_lengths: jax.Array | None = None, mask: jax.Array | None = None
     ) -> Encoded:
-        """Read the source `(*B, S, I)` without dropout; what comes back, time-major, is for `step`."""
+        """Read the source `(*B, S, I)` without dropout; the result is time-major, for `step`."""
         options: dict[str, Any] = {"dtype": self.dtype, "backend": self.backend}
         return read_source(self.cell, self.params, source, seq_lengths=seq_lengths, mask=mask, **options)
 

@@ -40,7 +40,7 @@ class GRU(nn.Module):
       cell: the cell of every layer: `gru_jax.gru()`, or any other.
       dtype: the float dtype to compute in; None: the dtype of xs.
       param_dtype: the dtype of the parameters.
-      deterministic: True turns dropout off; can be given at the call in its place.
+      deterministic: True turns dropout off; can be given at the call instead.
       unroll, remat, precision, backend: as in `gru_jax.scan`.
 
     Example:
@@ -86,7 +86,8 @@ class GRU(nn.Module):
           seq_lengths: int `(*B,)`, the number of valid steps of each row.
           mask: bool `(*B, T)`, False = padding; not together with `seq_lengths`. Time-major like xs.
           resets: bool `(*B, T)`, True = a new sequence starts at this step. Time-major like xs.
-          reset_carry: what a reset restores, nested like the carry; None: zeros.
+          reset_carry: the state that a reset restores, nested like the carry, or one for each step, leaves
+            `(*B, T, H)`, time-major like xs; None: zeros.
           time_major: whether time is the first axis of xs, mask, resets and ys.
           deterministic: True turns dropout off; None: what the attribute says, and False when it says nothing.
 
@@ -132,7 +133,7 @@ class GRU(nn.Module):
     def step(self, x: Any, carry: Any, *, reset: jax.Array | None = None) -> tuple[Any, jax.Array]:
         """Take one step, without dropout, by `apply(variables, x, carry, method="step")`.
 
-        It is what a loop calls that acts, or that reads a stream.
+        It is for a loop that acts, or that reads a stream.
 
         Args:
           x: one input, `(*B, I)`, or what else the cell reads.
@@ -143,7 +144,7 @@ class GRU(nn.Module):
           The new carry, and y `(*B, H)` of the last layer.
 
         Raises:
-          TypeError, ValueError: naming the argument that does not fit; also for two directions, of which the
+          TypeError, ValueError: naming the argument that does not fit; also for two directions, since the
             second needs the whole sequence.
 
         Example:
@@ -159,14 +160,14 @@ class GRU(nn.Module):
         return step_stack(self.cell, params, x, carry, reset=reset, dtype=self.dtype, precision=self.precision)
 
     def __post_init__(self) -> None:
-        """Tell of a dropout that does nothing."""
+        """Warn of a dropout that does nothing."""
         super().__post_init__()
         layers = len(self.features) if isinstance(self.features, tuple | list) else self.num_layers
         warn_of_idle_dropout(self.dropout_rate, layers)
 
     @nn.compact
     def _params(self, name: str, xs: Any) -> tuple[tuple[Any, ...], ...]:
-        """The parameters; made for xs, which messages call `name`, where there are none."""
+        """The stored parameters, or new ones for xs, which messages call `name`."""
         check_cell(self.cell)
         widths, directions = layer_widths(self.features, self.num_layers), direction_names(self.bidirectional)
         if self.has_variable("params", "layer_0"):
@@ -190,7 +191,7 @@ class GRU(nn.Module):
         return tuple(layers)
 
     def _stored(self, widths: tuple[int, ...], directions: tuple[str, ...]) -> tuple[tuple[Any, ...], ...]:
-        """The parameters that there are, checked here, as Flax's own check would come before ours of xs."""
+        """The stored parameters, checked here, since Flax's own check would come before ours of xs."""
         stored = nn.meta.unbox(self.variables["params"])
         check_names("params", stored, [f"layer_{layer}" for layer in range(len(widths))])
         layers, in_features = [], None

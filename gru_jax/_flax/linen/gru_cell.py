@@ -27,7 +27,7 @@ from gru_jax._scan.checks import check_cell
 class GRUCell(nn.RNNCellBase):
     """One step of one layer, in the form that `flax.linen.RNN` and `flax.linen.Bidirectional` scan.
 
-    These two take one array: over a cell that reads several, such as `gru_jax.gru_d()`, run `gru_jax.linen.GRU`.
+    Both pass one array. Run a cell that reads several, such as `gru_jax.gru_d()`, with `gru_jax.linen.GRU`.
 
     Attributes:
       features: H, the width of the state.
@@ -69,7 +69,7 @@ class GRUCell(nn.RNNCellBase):
     def _params(self, inputs: Any) -> Any:
         stored = nn.meta.unbox(self.variables.get("params", {}))
         if stored:
-            # The stored width lets a wrong input meet our own message.
+            # For the stored width, so that our own check sees a wrong input.
             wanted = made_params(self.cell, stored_width(self.cell, stored, self.features), self.features)
             params = from_dict(as_dict, jax.tree.structure(wanted), stored)
             check_shapes("params", params, wanted)
@@ -77,7 +77,7 @@ class GRUCell(nn.RNNCellBase):
         width = width_of(self.cell, "inputs", inputs, self.features)
         structure = jax.tree.structure(made_params(self.cell, width, self.features))
         if not self.is_mutable_collection("params"):
-            # Flax says that there are none.
+            # Flax raises, since there are none.
             self.param("w_i", lambda _: None)
         with kept_boxes() as boxes:
             params = self.cell.init(self.make_rng("params"), width, self.features, self.param_dtype)

@@ -1,4 +1,4 @@
-"""Params as linen keeps them: variables, nested dicts of arrays that may stand in boxes."""
+"""Params to and from the variables of linen: nested dicts of arrays, which may be in boxes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -54,8 +54,7 @@ def as_params(variables: Mapping[str, Any], *, cell: Cell = gru()) -> Any:  # no
       cell: the module's cell, which variables do not tell.
 
     Returns:
-      `params[layer][direction]`, the params of one cell, or `gru_jax.EncoderDecoderParams`. A bias of a GRU that is not
-      there is None.
+      `params[layer][direction]`, the params of one cell, or `gru_jax.EncoderDecoderParams`. An absent bias is None.
 
     Raises:
       TypeError, ValueError: naming what does not fit.
@@ -84,17 +83,17 @@ def as_params(variables: Mapping[str, Any], *, cell: Cell = gru()) -> Any:  # no
 
 
 def boxed(params: Any, boxes: Boxes) -> Any:
-    """Params whose arrays are in the boxes that they came out of, of linen's kind."""
+    """Params, each array in a box of linen's kind like the one that it came out of."""
     return jax.tree.map(_as_linen, boxes.put_back(params), is_leaf=is_box)
 
 
 def declare(module: nn.Module, leaves: Mapping[str, Any]) -> dict[str, Any]:
-    """Made parameters as the module's own."""
+    """Declare made parameters as the module's own; returns them by name."""
     return {name: module.param(name, lambda _, value=value: value) for name, value in leaves.items()}
 
 
 def params_key(module: nn.Module) -> jax.Array:
-    """A key for a module that has to make its parameters."""
+    """A key for a module that must make its parameters; raises where they should have been passed."""
     if not module.is_mutable_collection("params"):
         raise ValueError(
             f"params: expected the parameters of {type(module).__name__}, got none; pass what init returned."
@@ -107,7 +106,7 @@ def _as_linen(value: Any) -> Any:
         return value
     if set(value.metadata) <= {"out_sharding", "mesh"} and value.metadata.get("out_sharding") is not None:
         return nn.Partitioned(value.raw_value, names=value.metadata["out_sharding"], mesh=value.metadata.get("mesh"))
-    # Here, as linen alone does not need NNX.
+    # Imported here, since linen alone does not need NNX.
     from flax import nnx
     from flax.nnx.bridge.variables import to_linen_var
 
@@ -132,7 +131,7 @@ def _layers(cell: Cell, tree: Mapping[str, Any], name: str) -> tuple[tuple[Any, 
 
 
 def _cell(cell: Cell, tree: Mapping[str, Any], name: str) -> Any:
-    # Of this width and no other, as the structure does not depend on it.
+    # Any width does: the structure does not depend on it.
     like = made_params(cell, 1, 1)
     if isinstance(like, GRUParams):
         biases = (like.w_i if bias in tree else None for bias in ("b_i", "b_h"))

@@ -104,15 +104,15 @@ class EncoderDecoder(OwnsParams):
         deterministic: bool | None = None,
         rngs: nnx.Rngs | nnx.RngStream | jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
-        """Tell what comes after each step of the target (teacher forcing).
+        """Predict what comes after each step of the target (teacher forcing).
 
         Args:
           source: `(*B, S, I)`.
-          target: `(*B, L, I')`, each step the one before what is to be told: the start first.
+          target: `(*B, L, I')`, shifted by one: each step stands before the one to predict, the start first.
           seq_lengths: int `(*B,)`, the number of valid steps of each source.
           mask: bool `(*B, S)`, False = padding of the source; not together with `seq_lengths`.
           deterministic: True turns dropout off; None: what the attribute says.
-          rngs: what to drop by: an `nnx.Rngs` with a stream "dropout", a stream, or a key; None: the module's own.
+          rngs: for dropout, an `nnx.Rngs` with a stream "dropout", a stream, or a key; None: the module's own.
 
         Returns:
           logits `(*B, L, V)`, and attention weights `(*B, L, S)`.
@@ -136,7 +136,7 @@ class EncoderDecoder(OwnsParams):
     def encode(
         self, source: jax.Array, *, seq_lengths: jax.Array | None = None, mask: jax.Array | None = None
     ) -> Encoded:
-        """Read the source `(*B, S, I)` without dropout; what comes back, time-major, is for `step`."""
+        """Read the source `(*B, S, I)` without dropout; the result is time-major, for `step`."""
         options: dict[str, Any] = {"dtype": self.dtype, "backend": self.backend}
         return read_source(self.cell, self.params, source, seq_lengths=seq_lengths, mask=mask, **options)
 

@@ -25,12 +25,12 @@ class GRU(OwnsParams):
     Its parameters are named `layer_0/forward/w_i` and so on, as in `gru_jax.linen.GRU`.
 
     Args:
-      in_features: I, the width of one input; of frames, their channels.
+      in_features: I, the width of one input; for frames, their channels.
       features: H, the width of every layer, or a tuple with one width a layer.
       num_layers: how many layers, when `features` is one number.
       bidirectional: two directions a layer, concatenated, forward first.
       dropout_rate: in [0, 1), between layers; drawn from the rng stream "dropout". `eval()` turns it off. With one
-        layer it does nothing, of which a UserWarning tells.
+        layer it does nothing, and a UserWarning says so.
       cell: the cell of every layer: `gru_jax.gru()`, or any other.
       dtype: the float dtype to compute in; None: the dtype of xs.
       param_dtype: the dtype of the parameters.
@@ -117,7 +117,7 @@ class GRU(OwnsParams):
           cell: what the weights were made for.
           params: `params[layer][direction]`; widths, layers and directions are read from them. A bias that is None has
             no parameter.
-          dropout_rate: as for the module, like all that follow.
+          dropout_rate: as for the module.
           dtype: as for the module.
           deterministic: as for the module.
           unroll: as in `gru_jax.scan`.
@@ -177,11 +177,11 @@ class GRU(OwnsParams):
           seq_lengths: int `(*B,)`, the number of valid steps of each row.
           mask: bool `(*B, T)`, False = padding; not together with `seq_lengths`. Time-major like xs.
           resets: bool `(*B, T)`, True = a new sequence starts at this step. Time-major like xs.
-          reset_carry: what a reset restores, nested like the carry; of each step with leaves `(*B, T, H)`, time-major
-            like xs; None: zeros.
+          reset_carry: the state that a reset restores, nested like the carry, or one for each step, leaves
+            `(*B, T, H)`, time-major like xs; None: zeros.
           time_major: whether time is the first axis of xs, mask, resets and ys.
           deterministic: True turns dropout off; None: what the attribute says.
-          rngs: what to drop by: an `nnx.Rngs` with a stream "dropout", a stream, or a key; None: the module's own.
+          rngs: for dropout, an `nnx.Rngs` with a stream "dropout", a stream, or a key; None: the module's own.
 
         Returns:
           The final carry, `carry[layer][direction]`, and ys `(*B, T, D H)`, 0 in the padding.
@@ -216,7 +216,7 @@ class GRU(OwnsParams):
         return carry_layers(self.cell, self.params, batch_shape)
 
     def step(self, x: Any, carry: Any, *, reset: jax.Array | None = None) -> tuple[Any, jax.Array]:
-        """Take one step, without dropout: what a loop calls that acts, or that reads a stream.
+        """Take one step, without dropout, in a loop that acts or that reads a stream.
 
         Compile the loop's body with `jax.jit`, which takes the module as an argument; `nnx.jit` adds much more to each
         call than the step itself takes.
@@ -230,7 +230,7 @@ class GRU(OwnsParams):
           The new carry, and y `(*B, H)` of the last layer.
 
         Raises:
-          TypeError, ValueError: naming the argument that does not fit; also for two directions, of which the
+          TypeError, ValueError: naming the argument that does not fit; also for two directions, since the
             second needs the whole sequence.
 
         Example:

@@ -20,7 +20,7 @@ from gru_jax._scan.checks import check_cell
 class GRUCell(OwnsParams, nnx.RNNCellBase):
     """One step of one layer, in the form that `flax.nnx.RNN` and `flax.nnx.Bidirectional` scan.
 
-    These two take one array: over a cell that reads several, such as `gru_jax.gru_d()`, run `gru_jax.nnx.GRU`.
+    Both pass one array. Run a cell that reads several, such as `gru_jax.gru_d()`, with `gru_jax.nnx.GRU`.
 
     Args:
       in_features: I, the width of one input.

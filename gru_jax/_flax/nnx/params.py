@@ -18,8 +18,8 @@ class OwnsParams(nnx.Module):
     _naming: Naming = staticmethod(as_dict)
 
     def _own(self, params: Any, boxes: Boxes | None = None) -> None:
-        """Keep params as parameters, each with what stands on the box that it is in or came out of."""
-        # With an underscore repr leaves it out: it says nothing that the names of the parameters do not.
+        """Keep params as parameters, each with the metadata of the box that it is in or came out of."""
+        # The underscore keeps it out of repr, where it would add nothing to the names of the parameters.
         self._structure = jax.tree.structure(unboxed(params))
         for name, value in self._naming(params if boxes is None else boxes.put_back(params)).items():
             setattr(self, name, _as_variables(value))
@@ -39,14 +39,14 @@ class OwnsParams(nnx.Module):
             variable.set_value(value)
 
     def _variables(self) -> Any:
-        # The names that the structure says, since a module has other attributes too.
+        # By the names of the structure, since a module has other attributes too.
         names = self._naming(self._structure.unflatten(range(self._structure.num_leaves)))
         return from_dict(self._naming, self._structure, {name: _as_tree(getattr(self, name)) for name in names})
 
     if not TYPE_CHECKING:
 
         def __setattr__(self, name: str, value: Any) -> None:
-            # NNX takes what is set for an attribute of its own, where it refuses arrays.
+            # NNX would keep the value as an attribute of its own, and refuses arrays there.
             if isinstance(getattr(type(self), name, None), property):
                 object.__setattr__(self, name, value)
             else:
@@ -58,9 +58,9 @@ def _is_variable(value: Any) -> bool:
 
 
 def _as_tree(node: Any) -> Any:
-    """Variables in nested dicts, without what else others keep on an nnx.Dict, such as `nnx.tabulate` does.
+    """Variables in nested dicts, without what others keep on an nnx.Dict, as `nnx.tabulate` does.
 
-    Without `.items()`, too, which `nnx.tabulate` replaces like all methods of what it looks at.
+    It does not use `.items()`, since `nnx.tabulate` replaces all methods of what it looks at.
     """
     if _is_variable(node):
         return node
@@ -73,6 +73,6 @@ def _as_variables(tree: Any) -> Any:
         return nnx.Dict({name: _as_variables(value) for name, value in tree.items()})
     if not isinstance(tree, AxisMetadata):
         return nnx.Param(tree)
-    # In linen names of axes say where an array may go, and do not send it there when it is made.
+    # As in linen, names of axes say where an array may go, and do not send it there when it is made.
     with nnx.use_eager_sharding(False):
         return to_nnx_var("params", tree)

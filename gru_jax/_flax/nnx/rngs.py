@@ -9,7 +9,7 @@ from gru_jax._cells.checks import check_key
 
 
 def check_rngs(rngs: Any) -> None:
-    """What a call may draw from."""
+    """Check what a call draws from: an `nnx.Rngs`, one of its streams, a key, or None."""
     if rngs is not None and not isinstance(rngs, nnx.Rngs | nnx.RngStream | jax.Array):
         raise TypeError(
             f"rngs: expected an nnx.Rngs, one of its streams or a random key, got {rngs!r}; make one with nnx.Rngs(0)."
@@ -17,7 +17,7 @@ def check_rngs(rngs: Any) -> None:
 
 
 def stream(rngs: Any, name: str) -> nnx.RngStream:
-    """The stream of this name, or the default one, or the one that was given; TypeError, ValueError for none."""
+    """The stream of this name or the default one; `rngs` if it is a stream. TypeError or ValueError for none."""
     if isinstance(rngs, nnx.RngStream):
         return rngs
     if not isinstance(rngs, nnx.Rngs):
@@ -34,7 +34,7 @@ def stream(rngs: Any, name: str) -> nnx.RngStream:
 
 
 def dropout_stream(rngs: Any) -> Any:
-    """A module's own stream to drop by, apart from the one it was forked of; None where rngs has none to give yet."""
+    """A module's own dropout stream, forked from that of rngs; None where rngs has none yet."""
     if rngs is None:
         return nnx.data(None)
     try:
@@ -44,7 +44,7 @@ def dropout_stream(rngs: Any) -> Any:
 
 
 def dropout_keys(own: Any, rngs: Any, count: int = 1) -> list[jax.Array]:
-    """The next keys of rngs, or where that is None of the module's own stream."""
+    """The next `count` keys of rngs, or of the module's own stream where rngs is None."""
     if rngs is None and own is None:
         raise ValueError(
             'rngs: expected a stream "dropout" to draw from, got none when the module was made and none now; '
