@@ -4,7 +4,6 @@ import ast
 import doctest
 import importlib
 import json
-import pathlib
 import pkgutil
 import re
 import subprocess
@@ -13,8 +12,7 @@ import sys
 import pytest
 
 import gru_jax
-
-ROOT = pathlib.Path(__file__).parent.parent
+from tests.places import CHECKOUT
 
 
 def imports(path):
@@ -28,13 +26,13 @@ def imports(path):
 
 
 def test_only_its_room_imports_flax():
-    for path in (ROOT / "gru_jax").rglob("*.py"):
-        if path.relative_to(ROOT / "gru_jax").parts[0] != "_flax":
+    for path in (CHECKOUT / "gru_jax").rglob("*.py"):
+        if path.relative_to(CHECKOUT / "gru_jax").parts[0] != "_flax":
             assert not any(name.split(".")[0] == "flax" for name in imports(path)), f"{path} imports flax"
 
 
 def test_backends_do_not_know_each_other():
-    files = {path.stem for path in (ROOT / "gru_jax" / "_backends").glob("*.py")} - {
+    files = {path.stem for path in (CHECKOUT / "gru_jax" / "_backends").glob("*.py")} - {
         "__init__",
         "backend",
         "chunks",
@@ -42,13 +40,13 @@ def test_backends_do_not_know_each_other():
     }
     assert files >= {"scan", "fused"}
     for name in files:
-        for found in imports(ROOT / "gru_jax" / "_backends" / f"{name}.py"):
+        for found in imports(CHECKOUT / "gru_jax" / "_backends" / f"{name}.py"):
             assert not any(found.startswith(f"gru_jax._backends.{other}") for other in files - {name})
 
 
 def test_experiments_and_tests_use_public_names_only():
     for folder in ("experiments", "tests"):
-        for path in (ROOT / folder).rglob("*.py"):
+        for path in (CHECKOUT / folder).rglob("*.py"):
             hidden = [name for name in imports(path) if re.match(r"gru_jax\._", name or "")]
             assert not hidden, f"{path} imports {hidden}"
 
@@ -64,7 +62,9 @@ seconds = time.process_time() - start
 heavy = [name for name in ("flax", "optax", "chex", "torch", "keras", "onnx", "matplotlib") if name in sys.modules]
 print(json.dumps([seconds, heavy]))
 """
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT
+    ).stdout
     seconds, heavy = json.loads(printed)
     assert heavy == []
     assert seconds < 0.3
@@ -94,7 +94,7 @@ def test_there_are_examples():
 
 def test_examples_in_the_readme_run():
     """Every python block, in order, in one namespace; `>>>` is not needed, so asserts in them do the checking."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (CHECKOUT / "README.md").read_text(), re.DOTALL)
     assert blocks
     namespace = {}
     for block in blocks:
@@ -102,6 +102,6 @@ def test_examples_in_the_readme_run():
 
 
 def test_configs_named_in_the_readme_exist():
-    text = (ROOT / "README.md").read_text()
+    text = (CHECKOUT / "README.md").read_text()
     for path in re.findall(r"configs/[\w./-]+\.yaml", text):
-        assert (ROOT / path).is_file(), path
+        assert (CHECKOUT / path).is_file(), path

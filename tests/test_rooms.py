@@ -3,11 +3,11 @@
 import ast
 import functools
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.places import CHECKOUT
+
 ROOMS = {
     "gru_jax": [
         *("_cells", "_backends", "_scan", "_attention", "_layers", "_decoding", "_flax"),
@@ -45,20 +45,20 @@ def imports(path, package):
 def room_of(module, package):
     """The room that a dotted name lies in; what stands in the package itself is in "__init__"."""
     name = module.removeprefix(package).lstrip(".").partition(".")[0]
-    folder = ROOT.joinpath(*package.split("."))
+    folder = CHECKOUT.joinpath(*package.split("."))
     return name if (folder / name).is_dir() or (folder / f"{name}.py").is_file() else "__init__"
 
 
 @functools.cache
 def arrows(package):
     """Pairs of (room, room) and, for each, the pairs of (file, module) behind it."""
-    folder, found = ROOT.joinpath(*package.split(".")), {}
+    folder, found = CHECKOUT.joinpath(*package.split(".")), {}
     for path in sorted(folder.rglob("*.py")):
         here = path.relative_to(folder).parts[0].removesuffix(".py")
         for module in imports(path, package):
             there = room_of(module, package)
             if there != here:
-                found.setdefault((here, there), []).append((path.relative_to(ROOT), module))
+                found.setdefault((here, there), []).append((path.relative_to(CHECKOUT), module))
     return found
 
 
@@ -76,7 +76,7 @@ def test_imports_run_down(package):
 
 @pytest.mark.parametrize("package", ROOMS)
 def test_the_rooms_are_all_of_the_package(package):
-    folder = ROOT.joinpath(*package.split("."))
+    folder = CHECKOUT.joinpath(*package.split("."))
     files = {path.stem for path in folder.glob("*.py")}
     folders = {path.name for path in folder.iterdir() if (path / "__init__.py").is_file()}
     assert files | folders == set(ROOMS[package])
@@ -86,7 +86,7 @@ def test_the_rooms_are_all_of_the_package(package):
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_room_says_what_it_may_import(package):
     for room in ROOMS[package]:
-        file = ROOT.joinpath(*package.split("."), room, "__init__.py")
+        file = CHECKOUT.joinpath(*package.split("."), room, "__init__.py")
         if not file.is_file():
             continue
         text = " ".join(ast.get_docstring(ast.parse(file.read_text())).split())

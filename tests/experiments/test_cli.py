@@ -16,6 +16,7 @@ from experiments import cli
 from experiments.runs import metrics_log
 from experiments.runs.directory import RunDirectory
 from experiments.training.train import train
+from tests.places import CHECKOUT
 
 TINY = """
 task: {name: copy, length: 2, symbols: 3, delay: 1, validation_rows: 20, test_rows: 30}
@@ -24,7 +25,6 @@ training: {steps: 60, batch_size: 4, log_every: 5, eval_every: 20}
 checkpoint: {every: 10}
 """
 
-CHECKOUT = Path(cli.__file__).parents[1]
 
 # Every mistake in one process, because the start of one takes seconds; jax must not have been imported in the end.
 BAD_INPUT = """

@@ -1,4 +1,4 @@
-"""Write torch_gru.npz: what torch.nn.GRU and torch.nn.LSTM compute, for tests/test_torch_values.py.
+"""Write torch_gru.npz: what torch.nn.GRU and torch.nn.LSTM compute, for tests/scan/test_torch_values.py.
 
 Run it where PyTorch is installed (`pip install torch==2.13.0`): python tests/recorded/make_torch_values.py
 Each configuration is recorded in float64: weights as in the state dict, inputs, lengths, initial state, outputs,
