@@ -1,22 +1,13 @@
 """``python -m experiments``."""
 
-import sys
+from experiments.system.entry import start
 
 
-def _run() -> int:
-    from experiments.system.needed_packages import FOR_CONFIGS, need
-
-    need(*FOR_CONFIGS, what="python -m experiments")
-
+def _main() -> int:
     from experiments.cli import main
 
     return main()
 
 
 if __name__ == "__main__":
-    try:
-        from experiments.system import process
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    process.exit_with(_run)
+    start(_main, "python -m experiments")

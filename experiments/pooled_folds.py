@@ -15,6 +15,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.system.entry import start
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print both tables."""
@@ -30,10 +32,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _show(paths: list[Path]) -> int:
-    from experiments.system.needed_packages import FOR_CONFIGS, need
-
-    need(*FOR_CONFIGS, what="python -m experiments.pooled_folds")
-
     from rich.table import Table
 
     from experiments.results.pooled_folds import pool, tables
@@ -55,9 +53,4 @@ def _show(paths: list[Path]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        from experiments.system import process
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    process.exit_with(main)
+    start(main, "python -m experiments.pooled_folds")

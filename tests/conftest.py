@@ -1,11 +1,22 @@
 """Every test runs under strict dtype promotion, with NaN checks off (NaN is put in on purpose) and fixed examples."""
 
+import atexit
 import gc
 import os
+import shutil
+import tempfile
 
 # Most of the suite's time is compilation, and most of that what LLVM does after XLA is done with a program. JAX's own
 # tests spare it in this way, too; JAX_DISABLE_MOST_OPTIMIZATIONS=0 runs everything as users compile it.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+# What one test, worker or process of a test has compiled, the others load. Read when JAX is imported.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    compiled = tempfile.mkdtemp(prefix="gru_jax_compiled_")
+    atexit.register(shutil.rmtree, compiled, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import hypothesis
 import jax

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 import gru_jax
-import gru_jax.linen
+from experiments.models.stack import attention_pooling, recurrent_layers
 from experiments.tasks.inputs import Forecast, Frames
 
 
@@ -41,17 +41,9 @@ class FramesModel(nn.Module):
         if self.input_features is not None:
             places = self.patch_size is not None
             self.input_layer = nn.Conv(self.input_features, (3, 3)) if places else nn.Dense(self.input_features)
-        layers = self.num_layers if isinstance(self.features, int) else len(self.features)
-        self.recurrent = gru_jax.linen.GRU(
-            self.features,
-            num_layers=self.num_layers,
-            bidirectional=self.bidirectional,
-            dropout_rate=self.dropout_rate if layers > 1 else 0.0,
-            cell=self.cell,
-        )
+        self.recurrent = recurrent_layers(self)
         if self.readout == "attention":
-            width = self.features if isinstance(self.features, int) else self.features[-1]
-            self.pooling = gru_jax.linen.AttentionPooling((2 if self.bidirectional else 1) * width)
+            self.pooling = attention_pooling(self)
         self.dropout = nn.Dropout(self.dropout_rate)
         if self.patch_size is not None and self.readout == "every":
             self.output_layer = nn.Dense(self.patch_size**2 * self.inputs.channels)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 import gru_jax
-import gru_jax.linen
+from experiments.models.stack import attention_pooling, recurrent_layers
 from experiments.tasks import Judged, Measured, Pooled, Tokens, Vectors
 
 Readout = Literal["last", "mean", "attention", "every"]
@@ -38,17 +38,9 @@ class SequenceModel(nn.Module):
                 self.input_layer = _embedding(self.inputs, self.input_features)
             else:
                 self.input_layer = nn.Dense(self.input_features)
-        layers = self.num_layers if isinstance(self.features, int) else len(self.features)
-        self.recurrent = gru_jax.linen.GRU(
-            self.features,
-            num_layers=self.num_layers,
-            bidirectional=self.bidirectional,
-            dropout_rate=self.dropout_rate if layers > 1 else 0.0,
-            cell=self.cell,
-        )
+        self.recurrent = recurrent_layers(self)
         if self.readout == "attention":
-            width = self.features if isinstance(self.features, int) else self.features[-1]
-            self.pooling = gru_jax.linen.AttentionPooling((2 if self.bidirectional else 1) * width)
+            self.pooling = attention_pooling(self)
         self.dropout = nn.Dropout(self.dropout_rate)
         self.output_layer = nn.Dense(self.outputs)
 

@@ -1,11 +1,10 @@
 """The table and the plots of a comparison, from comparison.json and the runs' metrics alone."""
 
-import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.results.comparison_directory import CompareDirectory
-from experiments.results.figures import FLOOR, drawing, new_figure, save
+from experiments.results.figures import FLOOR, draw_mean_and_range, drawing, new_figure, save
 from experiments.results.plots import label, wants_log_scale
 from experiments.results.records import mean_and_spread
 from experiments.runs import metrics_log
@@ -83,13 +82,7 @@ def _curves(results: dict[str, Any], directory: CompareDirectory) -> "Figure":
                 {row["step"]: row[metric] for row in metrics_log.read(run.metrics) if row["split"] == "validation"}
                 for run in find_runs([directory.path / variant])
             ]
-            steps = sorted(set.intersection(*map(set, curves)))
-            means = [statistics.fmean(curve[step] for curve in curves) for step in steps]
-            drawn += means
-            panel.plot(steps, means, color=f"C{cells.index(one['cell'])}", marker=".", label=one["cell"])
-            if len(curves) > 1:
-                lowest, highest = ([pick(c[s] for c in curves) for s in steps] for pick in (min, max))
-                panel.fill_between(steps, lowest, highest, color=f"C{cells.index(one['cell'])}", alpha=0.2, linewidth=0)
+            drawn += draw_mean_and_range(panel, curves, f"C{cells.index(one['cell'])}", one["cell"])
         floor = next((one["floor"].get(metric) for one in results["variants"].values() if one["floor"]), None)
         if floor is not None:
             panel.axhline(floor, color=FLOOR, linestyle="--", linewidth=1, label=f"floor {floor:.4g}")

@@ -2,7 +2,8 @@
 
 import contextlib
 import io
-from collections.abc import Iterator
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,17 @@ def drawing(place: object) -> Iterator[None]:
             f"{place}: the results are there, but the plots could not be drawn: {problem}; mend that, and give the "
             "same command again"
         ) from error
+
+
+def draw_mean_and_range(panel: "Axes", curves: Sequence[Mapping[int, float]], color: str, label: str) -> list[float]:
+    """Draw the mean of curves, values by step, at the steps that all of them have, and their range; the means."""
+    steps = sorted(set.intersection(*map(set, curves)))
+    means = [statistics.fmean(curve[step] for curve in curves) for step in steps]
+    panel.plot(steps, means, color=color, marker=".", label=label)
+    if len(curves) > 1:
+        lowest, highest = ([pick(curve[step] for curve in curves) for step in steps] for pick in (min, max))
+        panel.fill_between(steps, lowest, highest, color=color, alpha=0.2, linewidth=0)
+    return means
 
 
 def save(figure: "Figure", path: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.console import Group
 from rich.table import Table
 
-from experiments.results.figures import new_figure, save
+from experiments.results.figures import draw_mean_and_range, new_figure, save
 from experiments.results.plots import label, wants_log_scale
 from experiments.results.records import (
     FOLD,
@@ -107,15 +107,8 @@ def _draw_panel(panel: "Axes", metric: str, groups: list[Setting]) -> None:
     drawn: list[float] = []
     for number, group in enumerate(groups):
         curves = [{row["step"]: row[metric] for row in _validation(run)} for run in group.runs if _validation(run)]
-        steps = sorted(set.intersection(*(set(curve) for curve in curves)))
-        values = [[curve[step] for curve in curves] for step in steps]
-        means = [statistics.fmean(step) for step in values]
-        drawn += means
         count = f", {len(curves)} runs" if len(curves) > 1 else ""
-        panel.plot(steps, means, color=f"C{number}", marker=".", label=textwrap.shorten(group.label + count, 80))
-        if len(curves) > 1:
-            lowest, highest = [min(step) for step in values], [max(step) for step in values]
-            panel.fill_between(steps, lowest, highest, color=f"C{number}", alpha=0.2, linewidth=0)
+        drawn += draw_mean_and_range(panel, curves, f"C{number}", textwrap.shorten(group.label + count, 80))
     floors = {
         run.summary["floor"][metric] for group in groups for run in group.runs if metric in run.summary.get("floor", {})
     }

@@ -2,7 +2,6 @@
 
 import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from experiments.system.errors import UserError
 from experiments.tasks import packages
@@ -34,19 +33,3 @@ def standard_promotion():
     """JAX's usual promotion, in place of the strict one that the library's tests run under."""
     with jax.numpy_dtype_promotion("standard"):
         yield
-
-
-@pytest.fixture(scope="module")
-def compile_once(tmp_path_factory):
-    """Let XLA's cache spare the tests that train one program again and again the time; the directory of the cache."""
-    values = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.getbasetemp() / "compiled"),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in values}
-    for name, value in values.items():
-        jax.config.update(name, value)
-    yield values["jax_compilation_cache_dir"]
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()

@@ -37,9 +37,9 @@ print(json.dumps({"codes": codes, "jax": "jax" in sys.modules, "files": sorted(o
 """
 
 
-def start(script, *arguments, directory, cache=""):
+def start(script, *arguments, directory):
     command = [sys.executable, "-W", "error", "-c", script, *arguments]
-    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "JAX_COMPILATION_CACHE_DIR": cache}
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
     environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, cwd=directory, env=environment, **pipes)
@@ -92,7 +92,7 @@ def test_arguments_that_are_none_of_ours(capsys):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, compile_once):
+def trained(tmp_path_factory):
     """The directory in which ``train tiny.yaml`` was run to its end."""
     directory = tmp_path_factory.mktemp("trained")
     (directory / "tiny.yaml").write_text(TINY)
@@ -290,8 +290,8 @@ cli.main(["train", "tiny.yaml", "--run-dir", sys.argv[1]])
 """
 
 
-def test_a_run_killed_by_sigkill_resumes_to_the_same_bytes(run_directory, tmp_path, capsys, compile_once):
-    process = start(SLOW_TRAINING, str(tmp_path / "run"), directory=Path.cwd(), cache=compile_once)
+def test_a_run_killed_by_sigkill_resumes_to_the_same_bytes(run_directory, tmp_path, capsys):
+    process = start(SLOW_TRAINING, str(tmp_path / "run"), directory=Path.cwd())
     log = tmp_path / "run" / "metrics.jsonl"
     # Somewhere in the second half: when exactly is left to the scheduler.
     while process.poll() is None and not (log.exists() and len(metrics_log.read(log)) >= 7):

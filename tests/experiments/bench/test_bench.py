@@ -32,7 +32,7 @@ def haiku_is_missing():
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory, compile_once):
+def directory(tmp_path_factory):
     """Where ``bench tiny.yaml`` was run to its end, into ``run``."""
     directory = tmp_path_factory.mktemp("bench")
     (directory / "tiny.yaml").write_text(TINY)

@@ -31,7 +31,6 @@ every_contender = pytest.mark.parametrize(
         if option == "both" or not registry.ours(name)
     ],
 )
-pytestmark = pytest.mark.usefixtures("compile_once")
 # Long enough for resets, which come once in 64 steps.
 PROBLEM = Problem((70, 3, 4, 5))
 

@@ -90,7 +90,7 @@ def test_rows_that_are_too_short_are_named(tiny):
 
 
 @pytest.fixture(scope="module")
-def compared(tiny, tmp_path_factory, compile_once):
+def compared(tiny, tmp_path_factory):
     directory = tmp_path_factory.mktemp("runs") / "compared"
     overrides = ["compare.cells=[gru,rnn]", "compare.match=[width]"]
     arguments = ["compare", str(tiny), *overrides, "--run-dir", str(directory)]

@@ -30,7 +30,7 @@ logging: {tensorboard: false, plots: false}
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, compile_once):
+def run(tmp_path_factory):
     """The directory of a finished run."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "tiny.yaml").write_text(TINY)

@@ -1,7 +1,6 @@
 """Going on from a finished run, and beginning with its weights."""
 
 import dataclasses
-import io
 import json
 import shutil
 import signal
@@ -9,7 +8,6 @@ import signal
 import jax
 import numpy as np
 import pytest
-from rich.console import Console
 
 from experiments import cli
 from experiments.config import configs
@@ -21,9 +19,8 @@ from experiments.runs.directory import RunDirectory
 from experiments.system.errors import UserError
 from experiments.training import train as training
 from experiments.training.evaluation import evaluate_checkpoint
-from experiments.training.experiment import Experiment, assemble
-
-pytestmark = pytest.mark.usefixtures("compile_once")
+from experiments.training.experiment import assemble
+from tests.experiments.trained_runs import at_step, train
 
 VALUES = {
     "task": {"name": "copy", "length": 2, "symbols": 3, "delay": 1, "validation_rows": 20, "test_rows": 30},
@@ -42,31 +39,13 @@ def config(**changes):
     return configs.check(Config, values)
 
 
-def train(path, of):
-    console = Console(file=io.StringIO(), width=200)
-    outcome = training.train(of, "tiny", RunDirectory(path), "command", console)
-    return outcome, console.file.getvalue()
-
-
-def at_step(patch, step, action):
-    original, done = Experiment.train_batch, []
-
-    def train_batch(self, asked):
-        if asked == step and not done:
-            done.append(step)
-            action()
-        return original(self, asked)
-
-    patch.setattr(Experiment, "train_batch", train_batch)
-
-
 def final_state(path, of):
     like = jax.eval_shape(assemble(of).initial_state)
     return restore(path / "checkpoints", of.training.steps, like)[0]
 
 
 @pytest.fixture(scope="module")
-def short(tmp_path_factory, compile_once):
+def short(tmp_path_factory):
     """A finished run of 14 steps."""
     path = tmp_path_factory.mktemp("short")
     with jax.numpy_dtype_promotion("standard"):

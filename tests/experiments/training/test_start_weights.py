@@ -1,13 +1,11 @@
 """Beginning a training with the weights of another run."""
 
-import io
 import json
 import shutil
 
 import jax
 import numpy as np
 import pytest
-from rich.console import Console
 
 from experiments.compare.schema import CompareConfig
 from experiments.config import configs
@@ -16,11 +14,9 @@ from experiments.runs.config import Config
 from experiments.runs.directory import RunDirectory
 from experiments.runs.start_check import check
 from experiments.system.errors import UserError
-from experiments.training import train as training
 from experiments.training.experiment import assemble
 from experiments.training.start_weights import begin
-
-pytestmark = pytest.mark.usefixtures("compile_once")
+from tests.experiments.trained_runs import train
 
 
 def config(text, steps=3, start=None, **model):
@@ -32,12 +28,6 @@ def config(text, steps=3, start=None, **model):
             "training": {"steps": steps, "batch_size": 4, "log_every": 1, "eval_every": 2, "keep_best": True},
         },
     )
-
-
-def train(path, of):
-    console = Console(file=io.StringIO(), width=200)
-    outcome = training.train(of, "tiny", RunDirectory(path), "command", console)
-    return outcome, console.file.getvalue()
 
 
 def state_of(path, of):
@@ -57,7 +47,7 @@ def texts(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(texts, tmp_path_factory, compile_once):
+def run(texts, tmp_path_factory):
     """A finished run on the first text, with its best parameters."""
     path = tmp_path_factory.mktemp("run")
     with jax.numpy_dtype_promotion("standard"):

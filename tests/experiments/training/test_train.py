@@ -1,5 +1,4 @@
 import dataclasses
-import io
 import json
 import math
 import signal
@@ -9,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from rich.console import Console
 
 from experiments.config import configs
 from experiments.runs import metrics_log
@@ -20,9 +18,8 @@ from experiments.system.errors import UserError
 from experiments.training import train as training
 from experiments.training.ahead_of_time import compiled, need_jit
 from experiments.training.evaluation import evaluate_checkpoint
-from experiments.training.experiment import Experiment, assemble
-
-pytestmark = pytest.mark.usefixtures("compile_once")
+from experiments.training.experiment import assemble
+from tests.experiments.trained_runs import at_step, train
 
 CONFIG = configs.check(
     Config,
@@ -36,32 +33,12 @@ CONFIG = configs.check(
 )
 
 
-def train(path, config=CONFIG):
-    """Train in ``path``; returns the outcome and what was printed."""
-    console = Console(file=io.StringIO(), width=200)
-    outcome = training.train(config, "tiny", RunDirectory(path), "command", console)
-    return outcome, console.file.getvalue()
-
-
-def at_step(monkeypatch, step, action):
-    """Call ``action`` when the batch of ``step`` is asked for, once."""
-    original, done = Experiment.train_batch, []
-
-    def train_batch(self, asked):
-        if asked == step and not done:
-            done.append(step)
-            action()
-        return original(self, asked)
-
-    monkeypatch.setattr(Experiment, "train_batch", train_batch)
-
-
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, compile_once):
+def whole(tmp_path_factory):
     """A run that nothing stopped."""
     path = tmp_path_factory.mktemp("whole")
     with jax.numpy_dtype_promotion("standard"):
-        outcome, printed = train(path)
+        outcome, printed = train(path, CONFIG)
     return path, outcome, printed
 
 
@@ -148,7 +125,7 @@ def test_interrupted_and_killed_runs_end_with_the_same_bytes(whole, tmp_path, mo
     path, reference, _ = whole
     with monkeypatch.context() as patch:
         at_step(patch, 3, lambda: signal.raise_signal(signal.SIGINT))
-        outcome, printed = train(tmp_path)
+        outcome, printed = train(tmp_path, CONFIG)
     assert (outcome.status, outcome.exit_code) == ("interrupted", 130)
     assert saved_steps(tmp_path / "checkpoints") == [outcome.summary["steps"]] == [2]
     assert json.loads((tmp_path / "summary.json").read_text())["status"] == "interrupted"
@@ -163,17 +140,17 @@ def test_interrupted_and_killed_runs_end_with_the_same_bytes(whole, tmp_path, mo
     with monkeypatch.context() as patch:
         at_step(patch, 12, kill)
         with pytest.raises(Killed):
-            train(tmp_path)
+            train(tmp_path, CONFIG)
     assert not (tmp_path / "summary.json").exists()
     assert [row["step"] for row in rows(tmp_path, "train")] == [3, 6, 9]
 
     with monkeypatch.context() as patch:
         at_step(patch, 14, lambda: signal.raise_signal(signal.SIGTERM))
-        outcome, printed = train(tmp_path)
+        outcome, printed = train(tmp_path, CONFIG)
     assert outcome.exit_code == 143
     assert "resuming after step 8; 2 later rows of metrics.jsonl dropped" in printed
 
-    outcome, _ = train(tmp_path)
+    outcome, _ = train(tmp_path, CONFIG)
     assert (tmp_path / "metrics.jsonl").read_bytes() == (path / "metrics.jsonl").read_bytes()
     different = {"seconds"}
     assert {key: outcome.summary[key] for key in outcome.summary.keys() - different} == {
@@ -196,7 +173,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_spoils_no_checkpoint(tmp_pa
         return dataclasses.replace(experiment, task=dataclasses.replace(task, train_batch=train_batch))
 
     monkeypatch.setattr(training, "assemble", poisoned)
-    outcome, _ = train(tmp_path)
+    outcome, _ = train(tmp_path, CONFIG)
     assert (outcome.status, outcome.exit_code) == ("diverged", 1)
     assert outcome.summary["diverged_at_step"] == 7
     assert outcome.summary["reason"] == "the loss was nan"
@@ -206,7 +183,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_spoils_no_checkpoint(tmp_pa
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state._replace(best=None)))
     assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
     with pytest.raises(UserError, match="diverged at step 7"):
-        train(tmp_path)
+        train(tmp_path, CONFIG)
 
 
 def test_a_model_that_contradicts_the_task_is_refused_before_anything_is_written(tmp_path):
@@ -221,12 +198,12 @@ def test_a_run_started_on_other_data_is_refused(tmp_path):
     directory.create(CONFIG, "command")
     directory.environment.write_text('{"data": {"sha256": "0123456789abcdef"}}')
     with pytest.raises(UserError, match="was started on other data"):
-        train(tmp_path)
+        train(tmp_path, CONFIG)
 
 
 def test_strict_promotion_and_checked_nans_give_the_same_rows(whole, tmp_path):
     with jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
-        outcome, _ = train(tmp_path / "run")
+        outcome, _ = train(tmp_path / "run", CONFIG)
     assert outcome.status == "complete"
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (whole[0] / "metrics.jsonl").read_bytes()
 
