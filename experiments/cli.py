@@ -18,7 +18,7 @@ from experiments.bench.directory import BenchDirectory, is_bench
 from experiments.bench.schema import BenchConfig
 from experiments.compare.schema import CompareConfig
 from experiments.config import configs
-from experiments.config.stored import default_path
+from experiments.config.stored_configs import default_path
 from experiments.export import request as export_request
 from experiments.results.comparison_directory import CompareDirectory, find_comparisons, is_comparison
 from experiments.runs import continuation, start_check
@@ -137,7 +137,7 @@ def _export(options: argparse.Namespace, _: str) -> int:
     request = export_request.check(options.run_directory, options.to, options.output)
     request.directory.check_data(request.config)
 
-    from experiments.export.listing import show
+    from experiments.export.file_listing import show
     from experiments.export.run import export
 
     trained, files = export(request)
@@ -150,7 +150,7 @@ def _export(options: argparse.Namespace, _: str) -> int:
 
 def _report(options: argparse.Namespace, command: str) -> int:
     from experiments.results import report
-    from experiments.results.records import read_all
+    from experiments.results.run_records import read_all
 
     for path, option in ((options.plot, "--plot"), (options.page, "--page")):
         if path:

@@ -35,7 +35,7 @@ def _show(paths: list[Path]) -> int:
     from rich.table import Table
 
     from experiments.results.pooled_folds import pool, tables
-    from experiments.results.records import read_all
+    from experiments.results.run_records import read_all
     from experiments.system import terminal
 
     runs, left_out = read_all(paths)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from experiments.bench import results
 from experiments.bench.schema import BenchConfig
-from experiments.config import configs, kinds, stored
+from experiments.config import configs, directory_kinds, stored_configs
 from experiments.runs.directory import RunDirectory
 from experiments.system.errors import UserError
 from experiments.system.whole_files import write_whole
@@ -30,10 +30,10 @@ class BenchDirectory:
 
     def inspect(self, config: BenchConfig) -> results.Results | None:
         """What was measured here of ``config``, to its end or not; UserError if it may not be measured here."""
-        kinds.refuse_what_holds_another(self.path, "bench")
-        if not kinds.visible(self.path):
+        directory_kinds.refuse_what_holds_another(self.path, "bench")
+        if not directory_kinds.visible(self.path):
             return None
-        lines = configs.differences(stored.read(BenchConfig, self.path), config, self.config)
+        lines = configs.differences(stored_configs.read(BenchConfig, self.path), config, self.config)
         if lines:
             other = f"{self}: holds a bench of another config; choose another directory with --run-dir"
             raise UserError([other, *lines])
@@ -47,4 +47,4 @@ class BenchDirectory:
 
 def is_bench(path: Path) -> bool:
     """Whether a run directory is a bench's and not a training run's, however far it came."""
-    return kinds.kind_of(path) == "bench"
+    return directory_kinds.kind_of(path) == "bench"

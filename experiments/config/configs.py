@@ -16,7 +16,7 @@ import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.config import kinds, yaml_traps
+from experiments.config import directory_kinds, yaml_traps
 from experiments.config import overrides as command_line
 from experiments.config.mistakes import lines_of
 from experiments.system.errors import UserError
@@ -37,7 +37,7 @@ def load(schema: type[Schema], path: str | Path, overrides: Sequence[str] = ()) 
     command_line.refuse_before_config(path, overrides)
     layers = [*_file_layers(Path(path)), *([_parse_overrides(overrides)] if overrides else [])]
     values = _merge(layers)
-    kinds.refuse_config_of_another_kind(schema, values, path)
+    directory_kinds.refuse_config_of_another_kind(schema, values, path)
     return check(schema, values)
 
 
@@ -105,7 +105,7 @@ def _file_layers(path: Path) -> list[DictConfig]:
 def _read(path: Path, named_by: Path | None) -> DictConfig:
     label = f"{named_by}: base: {path}" if named_by else f"{path}"
     if path.is_dir():
-        kinds.refuse_directory_as_config(path)
+        directory_kinds.refuse_directory_as_config(path)
     if not path.exists():
         raise UserError(f"{label}: {_no_such_file(path)}")
     text = ""

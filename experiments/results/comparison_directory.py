@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.config import configs, kinds, stored
+from experiments.config import configs, directory_kinds, stored_configs
 from experiments.runs.config import Config
 from experiments.runs.directory import RunDirectory
 from experiments.system.errors import UserError
@@ -41,10 +41,10 @@ class CompareDirectory:
 
     def refuse_another(self, config: Config) -> None:
         """UserError if this is the place of something else."""
-        kinds.refuse_what_holds_another(self.path, "comparison")
-        if not kinds.visible(self.path):
+        directory_kinds.refuse_what_holds_another(self.path, "comparison")
+        if not directory_kinds.visible(self.path):
             return
-        lines = configs.differences(stored.read(type(config), self.path), config, self.config)
+        lines = configs.differences(stored_configs.read(type(config), self.path), config, self.config)
         if lines:
             other = f"{self}: holds a comparison of another config; choose another directory with --run-dir"
             raise UserError([other, *lines])
@@ -69,7 +69,7 @@ class CompareDirectory:
 
 def is_comparison(path: Path) -> bool:
     """Whether a directory is a comparison's and not a run's, however far it came."""
-    return kinds.kind_of(path) == "comparison"
+    return directory_kinds.kind_of(path) == "comparison"
 
 
 def find_comparisons(paths: Sequence[Path]) -> list[CompareDirectory]:

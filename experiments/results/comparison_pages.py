@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.results.comparison_directory import CompareDirectory
 from experiments.results.figures import FLOOR, draw_mean_and_range, drawing, new_figure, save
 from experiments.results.plots import label, wants_log_scale
-from experiments.results.records import mean_and_spread
+from experiments.results.run_records import mean_and_spread
 from experiments.runs import metrics_log
 from experiments.runs.directory import find_runs
 from experiments.system.whole_files import write_whole

@@ -10,7 +10,7 @@ from experiments.config import configs
 from experiments.results import comparison_pages, pooled_folds
 from experiments.results.comparison_directory import CompareDirectory
 from experiments.results.goals import GOALS
-from experiments.results.records import FOLD, Run, folds_of, mean_and_spread, values_of_seeds
+from experiments.results.run_records import FOLD, Run, folds_of, mean_and_spread, values_of_seeds
 from experiments.system.errors import UserError
 from experiments.system.whole_files import write_whole
 from experiments.training.losses import BETTER

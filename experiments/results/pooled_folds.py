@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.results.records import Run
+from experiments.results.run_records import Run
 from experiments.system.errors import UserError
 from experiments.tasks import risk_scores
 from experiments.tasks.health.patients import FOLDS

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from experiments.results.figures import draw_mean_and_range, new_figure, save
 from experiments.results.plots import label, wants_log_scale
-from experiments.results.records import (
+from experiments.results.run_records import (
     FOLD,
     UNWRITTEN,
     Run,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from experiments import tasks
-from experiments.config import configs, kinds, stored
+from experiments.config import configs, directory_kinds, stored_configs
 from experiments.runs.config import Config
 from experiments.system.errors import UserError
 from experiments.system.whole_files import write_whole
@@ -47,8 +47,8 @@ class RunDirectory:
 
     def read_config(self) -> Config:
         """The config that the run was started with; UserError if there is none that this version reads, or no run."""
-        kinds.refuse_what_is_no_run(self.path)
-        return stored.read(Config, self.path)
+        directory_kinds.refuse_what_is_no_run(self.path)
+        return stored_configs.read(Config, self.path)
 
     def check_data(self, config: Config) -> None:
         """UserError, with the way to get it, if the data that the run was trained on is not here; loads nothing."""
@@ -119,8 +119,8 @@ class RunDirectory:
 
     def inspect(self, config: Config) -> Status:
         """Say whether ``config`` may be trained here, and how; UserError, with the way out, if it may not."""
-        kinds.refuse_what_holds_another(self.path, "run")
-        if not kinds.visible(self.path):
+        directory_kinds.refuse_what_holds_another(self.path, "run")
+        if not directory_kinds.visible(self.path):
             return "new"
         self._refuse_wrong_kinds()
         self._refuse_another_config(config)
@@ -181,9 +181,9 @@ def find_runs(paths: list[Path]) -> list[RunDirectory]:
     """All run directories at or below ``paths``, in order of their paths; UserError for a path with none."""
     runs: dict[Path, RunDirectory] = {}
     for path in paths:
-        below = [file.parent for file in sorted(path.rglob("config.yaml")) if kinds.is_run(file.parent)]
+        below = [file.parent for file in sorted(path.rglob("config.yaml")) if directory_kinds.is_run(file.parent)]
         if not below:
-            kinds.refuse_what_holds_no_run(path)
+            directory_kinds.refuse_what_holds_no_run(path)
         for directory in below:
             runs.setdefault(directory.resolve(), RunDirectory(directory))
     return list(runs.values())

@@ -12,7 +12,7 @@ from experiments.bench import registry
 from experiments.bench.directory import BenchDirectory
 from experiments.bench.schema import BenchConfig
 from experiments.config import configs
-from experiments.config.stored import default_path
+from experiments.config.stored_configs import default_path
 from experiments.system.errors import UserError
 from tests.places import CHECKOUT
 

@@ -8,7 +8,7 @@ import pytest
 from experiments import pooled_folds
 from experiments.config import configs
 from experiments.results.pooled_folds import Pooled, differences, pool
-from experiments.results.records import read
+from experiments.results.run_records import read
 from experiments.runs.config import Config
 from experiments.runs.directory import RunDirectory, find_runs
 from experiments.system.errors import UserError

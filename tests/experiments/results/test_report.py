@@ -7,7 +7,7 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from experiments import cli
-from experiments.results import records, report
+from experiments.results import report, run_records
 from experiments.system.errors import UserError
 from tests.experiments.results.written_runs import write_run
 
@@ -22,7 +22,7 @@ def runs(tmp_path):
         write_run(tmp_path / "d", seed=0, test=0.25, settings=["model.cell=lstm", "model.features=8"]),
         write_run(tmp_path / "copying" / "e", seed=3),
     ]
-    return [records.read(directory) for directory in directories]
+    return [run_records.read(directory) for directory in directories]
 
 
 def test_markdown_gives_mean_and_deviation_over_seeds_and_what_configs_differ_in(runs):
@@ -60,7 +60,7 @@ def test_draws_a_picture_and_nothing_without_rows(runs, tmp_path):
         assert (np.abs(pixels - np.array(colour) / 255).max(axis=-1) < 0.3).sum() > 100
     with pytest.raises(UserError, match="no such directory"):
         report.draw(runs, tmp_path / "nowhere" / "comparison.png")
-    empty = records.read(write_run(tmp_path / "empty", validation=()))
+    empty = run_records.read(write_run(tmp_path / "empty", validation=()))
     with pytest.raises(UserError, match="nothing to draw"):
         report.draw([empty], tmp_path / "comparison.png")
 
@@ -88,7 +88,7 @@ def validated(tmp_path):
 
 def test_the_validation_split_stands_beside_the_test_split(validated):
     # By hand: mean and sample standard deviation of 0.5, 0.7 and of 0.6, 0.4; of 0, 0.25.
-    assert report.markdown([records.read(directory) for directory in validated]).splitlines() == [
+    assert report.markdown([run_records.read(directory) for directory in validated]).splitlines() == [
         "| config | differs in | runs | validation accuracy | test accuracy | validation nll_per_step | parameters "
         "| seconds |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -104,7 +104,7 @@ def test_the_validation_split_stands_beside_the_test_split(validated):
 
 
 def test_a_narrow_terminal_gets_what_decides(validated):
-    runs = [records.read(directory) for directory in validated]
+    runs = [run_records.read(directory) for directory in validated]
     texts = {}
     for width in (80, 160):
         console = Console(file=io.StringIO(), width=width)
@@ -119,7 +119,7 @@ def test_a_validation_split_that_was_trained_on_is_not_shown(tmp_path):
     run = write_run(tmp_path / "a", task="{name: activity, train_on_validation: true}", test=0.5)
     summary = json.loads(run.summary.read_text())
     run.summary.write_text(json.dumps(summary | {"validation": {"accuracy": 0.99}}))
-    text = report.markdown([records.read(run)])
+    text = report.markdown([run_records.read(run)])
     assert "0.99" not in text
     assert "no validation values: copying was trained on these rows as well (task.train_on_validation)" in text
 
@@ -130,6 +130,6 @@ def test_runs_that_went_on_are_told_from_those_that_did_not_and_their_seeds_are_
         run = write_run(tmp_path / str(seed), seed=seed, test=0.5, settings=[f"training.continue_from=old/{seed}"])
         run.continued.write_text(json.dumps({"run": f"old/{seed}", "step": 10, "rows": 2}))
         directories.append(run)
-    lines = report.markdown([records.read(directory) for directory in directories]).splitlines()
+    lines = report.markdown([run_records.read(directory) for directory in directories]).splitlines()
     assert lines[2].startswith("| copying | - | 1 | 0.25 |")
     assert lines[3].startswith("| copying | continue_from=step 10 | 2 | 0.5 ± 0 |")

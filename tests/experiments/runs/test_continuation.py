@@ -11,7 +11,7 @@ import pytest
 
 from experiments import cli
 from experiments.config import configs
-from experiments.config.stored import default_path
+from experiments.config.stored_configs import default_path
 from experiments.runs import continuation, metrics_log
 from experiments.runs.checkpoints import restore, saved_steps
 from experiments.runs.config import Config

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from experiments.config import configs
-from experiments.config.stored import default_path
+from experiments.config.stored_configs import default_path
 from experiments.runs.config import Config
 from experiments.runs.directory import RunDirectory, find_runs
 from experiments.system.errors import UserError

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from experiments import cli, pooled_folds
-from experiments.config.kinds import kind_of
+from experiments.config.directory_kinds import kind_of
 from experiments.runs.directory import RunDirectory
 from experiments.system.errors import UserError
 from experiments.system.whole_files import write_json

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.config import configs, kinds
+from experiments.config import configs, directory_kinds
 from experiments.runs import metrics_log
 from experiments.runs.directory import RunDirectory, find_runs
 from experiments.runs.metrics_log import Row
@@ -111,7 +111,7 @@ def read_all(paths: list[Path]) -> tuple[list[Run], list[str]]:
     """
     runs, lines = [], []
     for directory in find_runs(paths):
-        if kinds.kind_of(directory.path) in ("bench", "comparison"):
+        if directory_kinds.kind_of(directory.path) in ("bench", "comparison"):
             continue
         try:
             runs.append(read(directory))

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pydantic
 import yaml
 
-from experiments.config import configs, kinds
+from experiments.config import configs, directory_kinds
 from experiments.config.schema_keys import choices
 from experiments.system.errors import UserError
 
@@ -25,7 +25,7 @@ def default_path(config: pydantic.BaseModel, name: str) -> Path:
 
 def read(schema: type[Schema], directory: Path) -> Schema:
     """The config in a directory that is one of ``schema``'s; UserError if this version cannot read it."""
-    file = directory / kinds.CONFIG
+    file = directory / directory_kinds.CONFIG
     values = _values(file)
     try:
         return configs.load(schema, file)
@@ -52,7 +52,7 @@ def _values(file: Path) -> dict[str, Any]:
 def _of_another_version(
     schema: type[pydantic.BaseModel], directory: Path, values: dict[str, Any], lines: list[str]
 ) -> str:
-    version = kinds.version_of(directory)
+    version = directory_kinds.version_of(directory)
     said = f"{version}, says {directory / 'environment.json'}" if version else "which one is not written down"
     task = values.get("task")
     name = task.get("name") if isinstance(task, dict) else task
@@ -62,7 +62,7 @@ def _of_another_version(
             f"{directory}: its task {name} is none of this version, whose tasks are {', '.join(known)}; read it with "
             f"the version that trained it ({said})"
         )
-    file = directory / kinds.CONFIG
+    file = directory / directory_kinds.CONFIG
     lines = [line.removeprefix(f"{file}: ") for line in lines]
     more = f"; and {len(lines) - _SHOWN} more" if lines[_SHOWN:] else ""
     return (
