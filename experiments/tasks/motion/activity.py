@@ -133,9 +133,5 @@ def _middles(pieces: np.ndarray, steps: int) -> np.ndarray:
     return resample(pieces, np.full(count, (samples - WINDOW) / 2), np.full(count, WINDOW), steps)
 
 
-register(
-    ActivityConfig,
-    check_data,
-    build,
-    data=[DataSet("smart-watch exercises", "seglearn", "data/watch_dataset.npy", "BSD-3-Clause")],
-)
+DATA = DataSet("smart-watch exercises", "seglearn", "data/watch_dataset.npy", "BSD-3-Clause")
+register(ActivityConfig, check_data, build, data=[DATA])

@@ -240,9 +240,5 @@ def _assess(limits: tuple[int, int], pairs: Any) -> Assessment:
     return Assessment({}, {"piano_roll": picture})
 
 
-register(
-    MusicConfig,
-    check_data,
-    build,
-    data=[DataSet("Bach chorales", "music21", "corpus/bach", "public domain; encodings restricted")],
-)
+DATA = DataSet("Bach chorales", "music21", "corpus/bach", "public domain; encodings restricted")
+register(MusicConfig, check_data, build, data=[DATA])

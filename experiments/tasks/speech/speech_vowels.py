@@ -102,9 +102,5 @@ def _last_of_each(classes: np.ndarray) -> np.ndarray:
     return held_out
 
 
-register(
-    SpeechVowelsConfig,
-    check_data,
-    build,
-    data=[DataSet("Japanese vowels", "aeon", "datasets/data/JapaneseVowels", "CC BY 4.0")],
-)
+DATA = DataSet("Japanese vowels", "aeon", "datasets/data/JapaneseVowels", "CC BY 4.0")
+register(SpeechVowelsConfig, check_data, build, data=[DATA])

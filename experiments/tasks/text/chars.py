@@ -157,6 +157,5 @@ def _repeated(train: str, test: str) -> float:
     return sum(hash(test[start : start + _REPEAT]) in seen for start in starts) / max(1, len(starts))
 
 
-register(
-    CharsConfig, check_data, build, data=[DataSet("Python language reference", "", "pydoc_data/topics.py", "PSF-2.0")]
-)
+DATA = DataSet("Python language reference", "", "pydoc_data/topics.py", "PSF-2.0")
+register(CharsConfig, check_data, build, data=[DATA])

