@@ -12,8 +12,7 @@ from experiments.export.signature import Signature
 from experiments.export.stack import stack_of
 from experiments.models.ensemble import Ensemble
 from experiments.models.sequence_model import SequenceModel
-from experiments.tasks import Tokens
-from experiments.tasks.inputs import Pooled
+from experiments.tasks.inputs import Pooled, Tokens
 
 _FLOAT = onnx.TensorProto.FLOAT
 

@@ -10,8 +10,8 @@ from jax import export
 import gru_jax
 import gru_jax.export
 from experiments.export.signature import Signature, Value, model_inputs, pools, step_signature
-from experiments.tasks import Frames, Task
-from experiments.tasks.inputs import Judged
+from experiments.tasks import Task
+from experiments.tasks.inputs import Frames, Judged
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 

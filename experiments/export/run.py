@@ -8,7 +8,7 @@ import gru_jax.interop
 from experiments.export.request import Request
 from experiments.export.signature import Signature, call_signature, search_signature
 from experiments.system.whole_files import naming, write_whole
-from experiments.tasks import Sentences
+from experiments.tasks.inputs import Sentences
 from experiments.training.experiment import count_parameters
 from experiments.training.trained import Trained, restore_trained
 

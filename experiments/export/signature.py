@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from experiments.models.encoder_decoder import EncoderDecoder
 from experiments.models.ensemble import Ensemble
-from experiments.tasks import Frames, Measured, Quantiles, Sentences, SourceAndTarget, Task, Tokens
-from experiments.tasks.inputs import Judged, Measurements
+from experiments.tasks import Quantiles, Task
+from experiments.tasks.inputs import Frames, Judged, Measured, Measurements, Sentences, SourceAndTarget, Tokens
 
 _LISTED = 60
 """How many characters the names of classes may take to be listed."""

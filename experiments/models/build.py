@@ -7,7 +7,8 @@ from experiments.models.encoder_decoder import EncoderDecoder
 from experiments.models.ensemble import Ensemble
 from experiments.models.frames_model import FramesModel
 from experiments.models.sequence_model import SequenceModel
-from experiments.tasks import Frames, Sentences, Task
+from experiments.tasks import Task
+from experiments.tasks.inputs import Frames, Sentences
 
 if TYPE_CHECKING:
     from experiments.config.cells import CellConfig

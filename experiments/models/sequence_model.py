@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 import gru_jax
 from experiments.models.stack import attention_pooling, recurrent_layers
-from experiments.tasks import Judged, Measured, Pooled, Tokens, Vectors
+from experiments.tasks.inputs import Judged, Measured, Pooled, Tokens, Vectors
 
 Readout = Literal["last", "mean", "attention", "every"]
 

@@ -10,19 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
-from experiments.tasks.inputs import (
-    Forecast,
-    Frames,
-    Judged,
-    Measured,
-    Measurements,
-    Pooled,
-    Sentences,
-    SourceAndTarget,
-    Tokens,
-    Translation,
-    Vectors,
-)
 from experiments.tasks.registry import named, registered
 from experiments.tasks.task import Assessment, Batch, Quantiles, Task, TaskBlock
 
@@ -35,26 +22,7 @@ else:
     TaskConfig = Annotated[Union[tuple(task.block for _, task in registered())], Field(discriminator="name")]  # noqa: UP007
 """The ``task`` block of a config, told apart by ``name``."""
 
-__all__ = [
-    "Assessment",
-    "Batch",
-    "Forecast",
-    "Frames",
-    "Judged",
-    "Measured",
-    "Measurements",
-    "Pooled",
-    "Quantiles",
-    "Sentences",
-    "SourceAndTarget",
-    "Task",
-    "TaskConfig",
-    "Tokens",
-    "Translation",
-    "Vectors",
-    "build",
-    "check_data",
-]
+__all__ = ["Assessment", "Batch", "Quantiles", "Task", "TaskConfig", "build", "check_data"]
 
 
 def check_data(config: TaskConfig) -> None:

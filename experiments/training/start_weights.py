@@ -17,7 +17,8 @@ from experiments.runs.config import Config
 from experiments.runs.directory import RunDirectory
 from experiments.runs.start_check import KEY, check
 from experiments.system.errors import UserError, named_by
-from experiments.tasks import Sentences, Task, Tokens
+from experiments.tasks import Task
+from experiments.tasks.inputs import Sentences, Tokens
 from experiments.training.experiment import Experiment
 
 _READOUT = ("output_layer", "target_layer")

@@ -6,8 +6,8 @@ import numpy as np
 
 from experiments.config.schema import ModelConfig
 from experiments.models.build import build_model
-from experiments.tasks import Frames, Measured, Measurements, Sentences, SourceAndTarget, Task, Tokens
-from experiments.tasks.inputs import Judged
+from experiments.tasks import Task
+from experiments.tasks.inputs import Frames, Judged, Measured, Measurements, Sentences, SourceAndTarget, Tokens
 
 STEPS = 6
 LENGTHS = np.array([STEPS, 0, 1, 4], np.int32)

@@ -8,7 +8,7 @@ import pytest
 
 from experiments.export.onnx_model import onnx_model
 from experiments.export.signature import call_signature
-from experiments.tasks import Tokens, Vectors
+from experiments.tasks.inputs import Tokens, Vectors
 from tests.experiments.export.made_models import LENGTHS, STEPS, made, task_of
 
 TOKENS, VECTORS = task_of(Tokens(5), class_names=("a", "b", "c")), task_of(Vectors(2))

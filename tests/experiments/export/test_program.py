@@ -7,7 +7,7 @@ import pytest
 import gru_jax.export
 from experiments.export import program
 from experiments.export.signature import call_signature, search_signature
-from experiments.tasks import Frames, Measured, Sentences, Tokens, Vectors
+from experiments.tasks.inputs import Frames, Measured, Sentences, Tokens, Vectors
 from tests.experiments.export.made_models import LENGTHS, STEPS, made, task_of
 
 SENTENCES = task_of(Sentences(5, 4, start=0, end=1, max_steps=3), per_step=True, outputs=4)

@@ -14,7 +14,8 @@ from experiments.models.build import build_model
 from experiments.models.encoder_decoder import EncoderDecoder
 from experiments.runs.config import Config
 from experiments.system.errors import UserError
-from experiments.tasks import Sentences, SourceAndTarget, Task
+from experiments.tasks import Task
+from experiments.tasks.inputs import Sentences, SourceAndTarget
 
 SENTENCES = Sentences(source_vocabulary=5, target_vocabulary=6, start=1, end=0, max_steps=7)
 TASK = Task(

@@ -9,8 +9,8 @@ from experiments.config import configs
 from experiments.models.build import build_model
 from experiments.runs.config import Config
 from experiments.system.errors import UserError
-from experiments.tasks import Task, Vectors
-from experiments.tasks.inputs import Judged
+from experiments.tasks import Task
+from experiments.tasks.inputs import Judged, Vectors
 from experiments.training import losses
 
 MEMBERS = 3

@@ -8,7 +8,8 @@ import pytest
 import gru_jax
 from experiments.config.schema import ModelConfig
 from experiments.models.build import build_model
-from experiments.tasks import Task, Tokens, Vectors
+from experiments.tasks import Task
+from experiments.tasks.inputs import Tokens, Vectors
 
 CELLS = [
     "gru",

@@ -10,7 +10,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from experiments import tasks
-from experiments.tasks import Batch, Frames, Sentences, TaskConfig, Tokens
+from experiments.tasks import Batch, TaskConfig
+from experiments.tasks.inputs import Frames, Sentences, Tokens
 from experiments.tasks.task import Quantiles, cut
 from experiments.training import losses
 

@@ -15,7 +15,6 @@ from experiments.models.build import build_model
 from experiments.results import pictures
 from experiments.runs.config import Config
 from experiments.system.errors import UserError
-from experiments.tasks import Measured, Vectors
 from experiments.tasks.health import pbc
 from experiments.tasks.health.patients import (
     HORIZON,
@@ -29,6 +28,7 @@ from experiments.tasks.health.patients import (
 )
 from experiments.tasks.health.pbc import FEATURES, MEASURED, Patient
 from experiments.tasks.health.time_gaps import gaps
+from experiments.tasks.inputs import Measured, Vectors
 
 
 def patient(followed, event, times=(0.0,)):
