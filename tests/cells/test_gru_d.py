@@ -13,6 +13,7 @@ from flax import nnx
 import gru_jax
 from tests.cases import assert_close
 from tests.input_cases import GRU_D, I, leaves
+from tests.refusals import refused
 
 KEY = jax.random.key(0)
 B, T, H = 2, 4, 3
@@ -277,9 +278,8 @@ MISTAKES = {
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_named(name):
     mistake, kind, words = MISTAKES[name]
-    with pytest.raises(kind) as error:
+    with refused(kind, words):
         mistake()
-    assert [word for word in words if word not in str(error.value)] == [], str(error.value)
 
 
 def test_float64_does_not_mix(x64):

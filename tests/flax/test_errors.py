@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 import gru_jax
+from tests.refusals import refused
 
 T, B, I, H = 5, 3, 2, 4  # noqa: E741 - the letters of DESIGN.md
 GRU = gru_jax.gru()
@@ -56,10 +57,8 @@ def test_a_mistake_with_a_module_is_named(name, flax):
         model = gru_jax.linen.GRU(H)
         variables = model.init(KEY, MODULE_XS)
         run = lambda *args, **options: model.apply(variables, *args, **options)  # noqa: E731
-    with pytest.raises((TypeError, ValueError)) as error:
+    with refused((TypeError, ValueError), words):
         mistake(run)
-    message = str(error.value)
-    assert [word for word in words if word not in message] == [], message
 
 
 @pytest.mark.parametrize(
@@ -117,9 +116,8 @@ def test_a_mistake_with_a_module_is_named(name, flax):
     ],
 )
 def test_a_mistake_in_making_a_module_is_named(make, words):
-    with pytest.raises((TypeError, ValueError)) as error:
+    with refused((TypeError, ValueError), words):
         make()
-    assert [word for word in words if word not in str(error.value)] == [], str(error.value)
 
 
 def test_modules_need_params_with_names():

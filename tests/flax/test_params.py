@@ -13,6 +13,7 @@ from flax import nnx
 
 import gru_jax
 from tests.cases import assert_close
+from tests.refusals import refused
 
 B, T, I, H = 3, 5, 2, 4  # noqa: E741 - the letters of DESIGN.md
 KEY = jax.random.key(0)
@@ -95,9 +96,8 @@ def test_params_restored_as_dicts_and_lists_can_be_set():
 def test_params_that_do_not_fit_are_not_set(params, words):
     module = gru_jax.nnx.GRU(I, H, rngs=nnx.Rngs(0))
     before = module.params
-    with pytest.raises((TypeError, ValueError)) as error:
+    with refused((TypeError, ValueError), words):
         module.params = params()
-    assert [word for word in words if word not in str(error.value)] == [], str(error.value)
     assert_close(module.params, before)
 
 
@@ -129,9 +129,8 @@ def test_params_that_do_not_fit_are_not_set(params, words):
     ],
 )
 def test_weights_that_do_not_fit_are_named(make, words):
-    with pytest.raises((TypeError, ValueError)) as error:
+    with refused((TypeError, ValueError), words):
         make(layers(gru_jax.gru(), H))
-    assert [word for word in words if word not in str(error.value)] == [], str(error.value)
 
 
 @pytest.mark.parametrize(("use_bias", "names"), [(False, ["w_h", "w_i"]), ("input", ["b_i", "w_h", "w_i"])])

@@ -13,6 +13,7 @@ from onnx import TensorProto
 from gru_jax import interop
 from tests.interop.file_cases import RECORDED
 from tests.interop.onnx_models import gru_node, model, weights, written
+from tests.refusals import refused
 
 
 def changed(**arrays):
@@ -125,9 +126,8 @@ def test_what_is_no_gru_of_this_file_is_told(tmp_path, mistake):
     (nodes, arrays), error, words = MISTAKES[mistake]
     inputs = ("X", "W") if mistake == "input" else ("X",)
     path = written(tmp_path / "m.onnx", nodes, arrays, inputs=inputs)
-    with pytest.raises(error) as told:
+    with refused(error, (str(path), *words)):
         interop.read_onnx(path)
-    assert [word for word in (str(path), *words) if word not in str(told.value)] == []
 
 
 def test_names_of_any_number_and_length_make_no_long_message(tmp_path):

@@ -13,6 +13,7 @@ import safetensors.numpy
 import gru_jax
 from gru_jax import interop
 from tests.interop.file_cases import GRU, RECORDED, parts, recorded_values, some_params
+from tests.refusals import refused
 
 KEY = jax.random.key(0)
 CELLS = {
@@ -267,9 +268,8 @@ SAVE_MISTAKES = {
 @pytest.mark.parametrize("mistake", SAVE_MISTAKES)
 def test_what_cannot_be_saved_is_told(tmp_path, mistake):
     act, error, words = SAVE_MISTAKES[mistake]
-    with pytest.raises(error) as told:
+    with refused(error, words):
         act(tmp_path)
-    assert [word for word in words if word not in str(told.value)] == []
     assert list(tmp_path.iterdir()) == []
 
 

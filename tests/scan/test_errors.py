@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gru_jax
+from tests.refusals import refused
 
 T, B, I, H = 5, 3, 2, 4  # noqa: E741 - the letters of DESIGN.md
 GRU = gru_jax.gru()
@@ -337,10 +338,8 @@ MISTAKES = {
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_named(name):
     mistake, kind, words = MISTAKES[name]
-    with pytest.raises(kind) as error:
+    with refused(kind, words):
         mistake()
-    message = str(error.value)
-    assert [word for word in words if word not in message] == [], message
 
 
 @pytest.mark.parametrize("name", ["width", "carry shape", "mask shape", "lengths shape", "resets dtype", "stack width"])
