@@ -1,6 +1,5 @@
 """safetensors files that are no stack of layers, or none at all: each is refused by an error that says why."""
 
-from tests.refusals import refused
 import os
 import sys
 
@@ -84,8 +83,10 @@ def test_a_file_is_never_read_as_another_stack(saved, change):
     act, error, words = CHANGES[change]
     metadata, tensors = act(*parts(path))
     safetensors.numpy.save_file(tensors, path, metadata)
-    with refused(error, (str(path), *words)):
+    with pytest.raises(error) as told:
         interop.load_safetensors(path)
+    message = str(told.value)
+    assert [word for word in (str(path), *words) if word not in message] == []
     assert len(message) < 1000
 
 
@@ -126,8 +127,9 @@ def test_what_is_no_safetensors_file_is_told(tmp_path, name, read):
     contents, words = BROKEN[name]
     path = tmp_path / "weights.safetensors"
     path.write_bytes(contents)
-    with refused(ValueError, match=r"weights\.safetensors", ("path:", *words)):
+    with pytest.raises(ValueError, match=r"weights\.safetensors") as told:
         read(path)
+    assert [word for word in ("path:", *words) if word not in str(told.value)] == []
 
 
 @pytest.mark.parametrize("read", [interop.read_safetensors, interop.load_safetensors], ids=["read", "load"])
