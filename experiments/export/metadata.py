@@ -10,11 +10,11 @@ from experiments.training.trained import Trained
 
 
 def metadata(trained: Trained) -> dict[str, str]:
-    """Strings by name, "gru_jax.equations" and "experiments.config.configs" among them."""
+    """Strings by name, "gru_jax.equations" and "experiments.config" among them."""
     experiment = trained.experiment
     task = experiment.task
     record = {f"gru_jax.{key}": text for key, text in gru_jax.interop.describe(_cell_of(experiment.model)).items()}
-    record["experiments.config.configs"] = configs.to_yaml(experiment.config)
+    record["experiments.config"] = configs.to_yaml(experiment.config)
     record["experiments.parameters"] = f"{trained.origin}, of step {trained.step}"
     if task.class_names:
         record["experiments.class_names"] = json.dumps(task.class_names, ensure_ascii=False)

