@@ -16,7 +16,7 @@ from experiments.system.whole_files import write_whole
 
 
 class CompareDirectory:
-    """The paths in a comparison's directory; making one of these touches nothing."""
+    """The paths in a comparison's directory. Making an instance touches nothing."""
 
     def __init__(self, path: str | Path):
         """``path``: the directory, which may be absent."""
@@ -40,7 +40,7 @@ class CompareDirectory:
         return RunDirectory(self.path / variant / str(seed))
 
     def refuse_another(self, config: Config) -> None:
-        """UserError if this is the place of something else."""
+        """UserError if the directory holds anything but the comparison of ``config``."""
         kinds.refuse_what_holds_another(self.path, "comparison")
         if not kinds.visible(self.path):
             return
@@ -68,7 +68,7 @@ class CompareDirectory:
 
 
 def is_comparison(path: Path) -> bool:
-    """Whether a directory is a comparison's and not a run's, however far it came."""
+    """Whether a directory is that of a comparison, finished or not, rather than of a run."""
     return kinds.kind_of(path) == "comparison"
 
 
