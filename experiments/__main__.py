@@ -1,4 +1,4 @@
-"""``python -m experiments``."""
+"""``python -m experiments``: says which packages are missing, or hands over to `experiments/cli.py`."""
 
 from experiments.system.entry import start
 

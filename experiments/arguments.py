@@ -10,7 +10,7 @@ from experiments.export import request as export_request
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The options of a command line, its ``command`` among them; mistakes end the process as argparse does."""
     parser = _parser()
-    # argparse takes no further overrides after an option has come between; here they may stand anywhere.
+    # argparse takes overrides from one place only; here they may stand on both sides of an option.
     options, rest = parser.parse_known_args(arguments)
     if rest and ("overrides" not in options or any(argument.startswith("-") for argument in rest)):
         meant = command_line.meant_by_options(rest, ("--run-dir", "--continue")) if "overrides" in options else ""

@@ -1,7 +1,7 @@
 """The command line: ``python -m experiments train | eval | plot | export | compare | report | config | data | bench``.
 
-Exit codes: see `process`; after a mistake of the user's (2) nothing is written. JAX is imported only after the config
-was found to be good, and what is imported after the work is tried before it.
+`experiments/system/process.py` lists the exit codes; after a mistake of the user's (2) nothing is written. JAX is
+imported only once the config was found to be good. Packages that are needed only after the work are tried before it.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def _train(options: argparse.Namespace, command: str) -> int:
 
 
 def _train_nothing(config: Config, directory: RunDirectory, console: Console) -> int:
-    """Say what a complete run came to, and draw what of its plots is missing, as after a full disk."""
+    """Print what a complete run reached, draw the plots that it lacks, as after a full disk, and return 0."""
     from experiments.results.plots import missing
 
     lost = missing(directory) if config.logging.plots else []

@@ -1,4 +1,4 @@
-"""What every block of a config keeps to. Nothing here imports JAX."""
+"""The base of every block of a config. Nothing here imports JAX."""
 
 from typing import Any, ClassVar
 
@@ -12,8 +12,8 @@ class Block(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     unwritten_at_none: ClassVar[tuple[str, ...]] = ()
-    """Keys that are left out of what is written where they are None: the hash of a config, which names the directory of
-    its runs, stays what it was before there were such keys."""
+    """Keys that are not written where they are None. So a new key leaves the hash of an older config, which names the
+    directory of its runs, as it was."""
 
     @model_serializer(mode="wrap")
     def _without_unwritten(self, handler: Handler) -> dict[str, Any]:

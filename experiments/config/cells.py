@@ -63,9 +63,9 @@ class ConvGRUCellConfig(Block):
     kernel_size: Annotated[int, Field(gt=0, le=31)] = 3
     """Height and width of the neighbourhood that a place sees in one step."""
     patch_size: Annotated[int, Field(gt=0, le=2**10)] = 1
-    """Each square of frames of so many pixels a side is one place."""
+    """The side, in pixels, of the square of a frame that is one place."""
     pool_size: Annotated[int, Field(gt=0, le=2**10)] = 1
-    """Behind the input layer, each square of so many places a side becomes one, with their largest values."""
+    """The side, in places, of the square that becomes one place after the input layer, with its largest values."""
     reset_after: bool = True
     update_gate: Literal["keep", "write"] = "keep"
     update_bias: float = 0.0

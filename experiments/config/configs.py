@@ -1,6 +1,6 @@
 """From YAML files and dotted overrides to one checked config: base file < file < command line, merged by OmegaConf.
 
-Nothing here imports JAX, so that a mistake is told at once. Every mistake is a ``UserError`` with one line for each.
+Nothing here imports JAX, so that a mistake is told at once. A ``UserError`` has one line for each mistake.
 """
 
 import difflib
@@ -32,7 +32,7 @@ def load(schema: type[Schema], path: str | Path, overrides: Sequence[str] = ()) 
     """Read a config file with its bases, apply ``key.path=value`` overrides, and check the result.
 
     ``schema``: the model of the whole file, e.g. `experiments.runs.config.Config` of a training run. Raises UserError
-    for everything that is wrong with any of them.
+    for every mistake in the files and the overrides.
     """
     command_line.refuse_before_config(path, overrides)
     layers = [*_file_layers(Path(path)), *([_parse_overrides(overrides)] if overrides else [])]
@@ -72,7 +72,7 @@ def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def differences(there: pydantic.BaseModel, here: pydantic.BaseModel, file: Path) -> list[str]:
-    """One line for each field in which the config in ``file`` and the one of now differ."""
+    """One line for each key in which ``there``, the config in ``file``, differs from ``here``, the config of now."""
     old, new = (flatten(config.model_dump(mode="json")) for config in (there, here))
     return [
         f"{key}: {json.dumps(old.get(key))} in {file}, {json.dumps(new.get(key))} now"

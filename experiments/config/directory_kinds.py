@@ -1,4 +1,4 @@
-"""What lies at a path: a training run, a comparison, a bench, a part of one, runs, or something else.
+"""Says what lies at a path: a training run, a comparison, a bench, a part of one, runs, or something else.
 
 Every command that reads a directory asks here before it reads more, and says what it found. Nothing here imports JAX.
 """
@@ -20,7 +20,7 @@ Kind = Literal["run", "comparison", "bench"]
 CONFIG = "config.yaml"
 _NAMES: dict[Kind, str] = {"run": "a training run", "comparison": "a comparison", "bench": "a bench"}
 _COMMANDS: dict[Kind, str] = {"run": "train", "comparison": "compare", "bench": "bench"}
-# The key that only the config of such a one has at its top, and the file that its end leaves.
+# The key at the top of its config, and the file, by which each kind is known; the first kind that fits counts.
 _MARKS: dict[Kind, tuple[str, str]] = {
     "comparison": ("compare", "comparison.json"),
     "bench": ("contenders", "bench.json"),
@@ -32,7 +32,7 @@ _SHOWN = 3
 
 
 def kind_of(path: Path) -> Kind | None:
-    """What a directory is, however far it came, and though its config be damaged; None if it is none of these."""
+    """The kind of a directory, though it be unfinished or its config damaged; None if it is of no kind."""
     try:
         lines = (path / CONFIG).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -40,14 +40,14 @@ def kind_of(path: Path) -> Kind | None:
     except (OSError, UnicodeDecodeError):
         lines = []
     for kind, (key, file) in _MARKS.items():
-        # A run's directory may hold anything of the name of a comparison's results, but not the other way round.
+        # A file counts only where the config is damaged: a run's directory may hold any file, say comparison.json.
         if any(line.startswith(f"{key}:") for line in lines) or (not lines and (path / file).exists()):
             return kind
     return "run" if any((path / name).exists() for name in _RUN_FILES) else None
 
 
 def is_run(path: Path) -> bool:
-    """Whether a directory has the config of any of them, or one that may have been: what `report` looks at."""
+    """Whether a directory may be of one of the kinds, by its files or a task in its config: `report` looks at these."""
     if any((path / name).exists() for name in ("command.txt", "metrics.jsonl", "checkpoints")):
         return True
     try:
@@ -58,13 +58,13 @@ def is_run(path: Path) -> bool:
 
 
 def refuse_what_is_no_run(path: Path) -> None:
-    """UserError that says what ``path`` is, and what to name in its place, unless it is a training run's directory."""
+    """UserError unless ``path`` is a training run's directory; it says what is there, and what to name instead."""
     if problem := _what_else(path):
         raise UserError(f"{path}: {problem}")
 
 
 def refuse_what_holds_another(path: Path, wanted: Kind) -> None:
-    """UserError if a directory that is not empty is not that of a ``wanted`` one, so that none can be made there."""
+    """UserError if ``path`` is neither new nor empty nor the directory of a ``wanted`` one: none can be made there."""
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is a file; choose another directory with --run-dir")
     found = visible(path)
@@ -93,7 +93,7 @@ def refuse_what_holds_another(path: Path, wanted: Kind) -> None:
 
 
 def refuse_what_holds_no_run(path: Path) -> None:
-    """UserError that says what ``path`` is in place of a directory with runs in or below it."""
+    """UserError for a path without a run in or below it; it says what is there instead."""
     if not path.exists():
         raise UserError(f"{path}: no such directory{_near(path)}")
     if path.is_dir() and kind_of(path) is None and not any((path / name).exists() for name in _RUN_FILES):
@@ -104,7 +104,7 @@ def refuse_what_holds_no_run(path: Path) -> None:
 
 
 def refuse_config_of_another_kind(schema: type[BaseModel], values: Mapping[str, Any], file: str | Path) -> None:
-    """UserError if a config that is to be one of ``schema`` is that of another command."""
+    """UserError if ``values``, read for ``schema``, are the config of another command."""
     for kind, (key, _) in _MARKS.items():
         if key in schema.model_fields or (kind == "run" and values.keys() & {"compare", "contenders"}):
             continue
@@ -120,7 +120,7 @@ def refuse_config_of_another_kind(schema: type[BaseModel], values: Mapping[str, 
 
 
 def refuse_directory_as_config(path: Path) -> None:
-    """UserError for a directory in the place of a config file, with what to write if it is a run's."""
+    """UserError for a directory that is given as a config file, with what to write if it is of one of the kinds."""
     kind = kind_of(path)
     if kind is None:
         raise UserError(f"{path}: a directory, not a config file")
@@ -129,19 +129,19 @@ def refuse_directory_as_config(path: Path) -> None:
 
 
 def runs_below(path: Path) -> list[Path]:
-    """Training runs not far below a directory, in order of their paths."""
+    """Training runs up to three levels below a directory, in order of their paths."""
     patterns = ["/".join(["*"] * depth + [CONFIG]) for depth in range(1, _DEPTH)]
     files = itertools.chain.from_iterable(path.glob(pattern) for pattern in patterns)
     return sorted(file.parent for file in files if kind_of(file.parent) == "run")
 
 
 def visible(path: Path) -> list[str]:
-    """What is there, apart from hidden files: the lock, and what a rename was to bring to its place."""
+    """The names in a directory, if there is one, but for hidden files: the lock, and drafts that were not renamed."""
     return sorted(entry.name for entry in path.iterdir() if not entry.name.startswith(".")) if path.is_dir() else []
 
 
 def version_of(path: Path) -> str:
-    """The version that a run says it was started by, "" if it says none: ``gru_jax 0.3.0, revision 0123456``."""
+    """The version that a run says it was started by, e.g. ``gru_jax 0.3.0, revision 0123456``; "" if it says none."""
     try:
         facts = json.loads((path / "environment.json").read_text(encoding="utf-8"))
         version, revision = facts["packages"].get("gru_jax"), facts.get("git")
@@ -184,7 +184,7 @@ def _what_else(path: Path) -> str | None:
 
 
 def _around(path: Path) -> Path | None:
-    """The run that a path lies in."""
+    """The run that a path lies in, or None."""
     return next((above for above in itertools.islice(path.parents, _DEPTH) if kind_of(above) == "run"), None)
 
 

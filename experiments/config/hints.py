@@ -1,4 +1,4 @@
-"""What may have been meant by a value of the wrong type: only what would be right in its place is suggested."""
+"""Suggests what may have been meant by a value of the wrong type, and only what would be right in its place."""
 
 import re
 import unicodedata
@@ -26,10 +26,10 @@ _WORDS = {
 def hint(value: Any, field: FieldInfo) -> str:
     """``; why: what to write`` for the first reading of ``value`` that the field takes, or ""."""
     if _fits(value, field):
-        # What is wrong is how it goes with other fields, which no reading mends.
+        # The value is wrong only beside other fields, which no reading mends.
         return ""
     for why, meant in _readings(value):
-        # What is no number was no reading; null is one of its own.
+        # None stands for no reading, except where null itself is the reading.
         if (meant is not None or why == _NOTHING) and _fits(meant, field):
             return f"; {why}: {_written(meant)}"
     return ""
@@ -89,7 +89,7 @@ def _number(text: str) -> int | float | None:
 
 
 def _fits(value: Any, field: FieldInfo) -> bool:
-    """Whether the field would take it."""
+    """Whether ``field`` would take ``value``."""
     annotation: Any = field.annotation
     for extra in field.metadata:
         annotation = Annotated[annotation, extra]
@@ -98,7 +98,7 @@ def _fits(value: Any, field: FieldInfo) -> bool:
         try:
             adapter: TypeAdapter[Any] = TypeAdapter(annotation, config=strict)
         except pydantic.PydanticUserError:
-            # A field of models brings their own strictness.
+            # Models bring their own strictness, and allow no other.
             adapter = TypeAdapter(annotation)
         adapter.validate_python(value)
     except (pydantic.ValidationError, ValueError, TypeError):
@@ -112,6 +112,6 @@ def _written(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_written, value))}]"
     if isinstance(value, str):
-        # Bare where YAML would read a bare word as text again.
+        # A word stays without quotes where YAML reads it as text again.
         return f'"{value}"' if _number(value) is not None or value.lower() in _WORDS else value
     return repr(value)

@@ -1,4 +1,4 @@
-"""What pydantic refuses about a config, one line a mistake: the path, what is expected there, and what came instead.
+"""Says what pydantic refuses in a config, one line a mistake: the path, what is expected there, and what came instead.
 
 The expectation is read from the schema itself (type, bounds, choices), so that a line cannot disagree with the check.
 """
@@ -26,7 +26,7 @@ def lines_of(
 ) -> list[str]:
     """One line for each mistake in ``error``, in the order of the schema; a field is named once.
 
-    ``schema``: the model of the whole config that was refused; ``values``: the config, which says what is known in it.
+    ``schema`` is the model of the whole config. ``values`` is the config; its task and cell say which keys it knows.
     """
     lines: dict[str, str] = {}
     for mistake in error.errors():
@@ -61,7 +61,7 @@ def _line(mistake: Any, path: str, field: FieldInfo | None) -> tuple[str, str]:
 
 
 def _block_of_name(value: Any, path: str, field: FieldInfo) -> str:
-    """``optimizer=sgd`` for ``optimizer.name=sgd``, and ``model=lstm`` for ``model.cell=lstm``."""
+    """The hint that ``optimizer=sgd`` means ``optimizer.name=sgd``, or ``model=lstm`` ``model.cell=lstm``; else ""."""
     for model in members(field.annotation).values() if isinstance(value, str) else ():
         for key, known in model.model_fields.items():
             names = choices(known.annotation)
@@ -74,8 +74,8 @@ def _block_of_name(value: Any, path: str, field: FieldInfo) -> str:
 def _locate(location: tuple[int | str, ...], schema: type[BaseModel]) -> tuple[str, type[BaseModel], FieldInfo | None]:
     """The dotted path of a mistake, the model that holds its last key, and that key's field (None if unknown).
 
-    Pydantic puts the tag of a union, the branch of a type or the place in a list into the location too: a user's path
-    has none of these.
+    Pydantic's location also holds the tag of a union, the branch of a type and the place in a list. A user's path has
+    none of these.
     """
     model: type[BaseModel] | None = schema
     holder, path, field = schema, [], None

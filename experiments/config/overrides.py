@@ -1,4 +1,4 @@
-"""The settings of a command line, ``key.path=value``, one by one; what is none of them is told with what was meant."""
+"""Reads the overrides of a command line, ``key.path=value``, and says what was meant by a word that is none."""
 
 import difflib
 import re
@@ -14,7 +14,7 @@ _KEY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
 class Override(NamedTuple):
-    """One of them, or a mistake in its place."""
+    """An override, or a mistake in its place."""
 
     key: str
     value: str
@@ -43,7 +43,7 @@ def pair_up(words: Sequence[str]) -> list[Override]:
 
 
 def meant_by_options(words: Sequence[str], options: Sequence[str] = ()) -> str:
-    """What ``--seed 3`` or ``--model.features=8`` would be as an override, or the option of ours that is nearest."""
+    """Says that ``--seed 3`` is written ``seed=3``, or which of ``options`` is nearest; "" if neither fits."""
     if not words or not words[0].startswith("-"):
         return ""
     name, equals, value = words[0].partition("=")

@@ -19,7 +19,7 @@ from pydantic import ValidationInfo as Info
 from experiments.config.block import Block
 from experiments.config.cells import CellConfig, GRUCellConfig
 
-# Far above what anybody runs; above them only a slip of the finger, which would end in a failed allocation.
+# Bounds far above what anybody runs. Only a slip of the finger exceeds them, which would fail to allocate.
 Width = Annotated[int, Field(gt=0, le=2**16)]
 Rows = Annotated[int, Field(gt=0, le=2**20)]
 Layers = Annotated[int, Field(gt=0, le=2**8)]
@@ -56,7 +56,7 @@ Features = Annotated[int | tuple[int, ...], PlainValidator(_features), PlainSeri
 class ModelConfig(Block):
     """Recurrent layers between an optional input layer and a linear read-out; or an encoder and a decoder of these.
 
-    What is None is left to the model, and has to be where the model knows nothing of the kind.
+    A key that is None is left to the model. It has to be None where the model has nothing of the kind.
     """
 
     cell: CellConfig = GRUCellConfig(name="gru")
@@ -69,16 +69,16 @@ class ModelConfig(Block):
     members: Annotated[int, Field(gt=0, le=64)] = 1
     """How many such models learn side by side, each from its own part of every batch; their answers are averaged."""
     attention: Literal["additive", "dot_product"] | None = None
-    """Of an encoder-decoder; None: additive."""
+    """The attention of an encoder-decoder; None: additive."""
     beam_size: Annotated[int, Field(gt=0, le=2**10)] | None = None
-    """Of an encoder-decoder's search; None: 1, which is greedy."""
+    """The beam of an encoder-decoder's search; None: 1, which is greedy."""
     length_penalty: Annotated[float, Field(ge=0)] | None = None
-    """Of a beam search: the exponent that long targets are favoured by (Wu et al. 2016); None: 0."""
+    """The exponent by which a beam search favours long targets (Wu et al. 2016); None: 0."""
     start: Run | None = None
-    """A finished run, whose weights (the best ones, where it kept them) the training begins with; None: random ones.
+    """A finished run whose weights the training begins with, the best ones where it kept them; None: random weights.
 
-    The layers that read on from the inputs must be of the same sizes. The read-out is taken where shape and classes
-    agree, the vectors of tokens where these are the same; what is not taken begins at random, and the run says so."""
+    The recurrent layers must be of the same sizes. The read-out is taken where its shape and classes agree, the vectors
+    of tokens where the tokens agree. What is not taken begins at random, and the run says so."""
     unwritten_at_none: ClassVar[tuple[str, ...]] = ("start",)
 
     @field_validator("num_layers")
@@ -132,8 +132,8 @@ class TrainingConfig(Block):
     eval_batch_size: Rows = 128
     keep_best: bool = False
     continue_from: Run | None = None
-    """A finished run of fewer steps to go on from, which ``train --continue RUN`` sets: with its parameters, its
-    optimiser's state and its count of steps, and the schedule of the new length."""
+    """A finished run of fewer steps to go on from; ``train --continue RUN`` sets it. Its parameters, its optimiser's
+    state and its count of steps are taken over; the schedule is that of the new length."""
     unwritten_at_none: ClassVar[tuple[str, ...]] = ("continue_from",)
 
 

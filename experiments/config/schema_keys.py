@@ -1,4 +1,4 @@
-"""The keys of a schema: which there are, in which of its models, and which one was meant by one that is unknown."""
+"""Finds the keys of a schema, the models that have them, and the key that may be meant by an unknown one."""
 
 import difflib
 import json
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 from pydantic import BaseModel
 
-# What other libraries call them.
+# The names that other libraries use -> ours.
 _OTHER_NAMES = {
     "lr": "learning_rate",
     "hidden_size": "features",
@@ -43,7 +43,7 @@ class Key(NamedTuple):
     path: str
     """With dots, e.g. ``model.cell.update_bias``."""
     owner: str
-    """The name of the one of several models which has it, e.g. ``gru``; "" where there is one."""
+    """Which of several models has the key, by name, e.g. ``gru``; "" where there is only one model."""
 
 
 def members(annotation: Any) -> dict[str, type[BaseModel]]:
@@ -70,7 +70,7 @@ def unknown_key(
 ) -> str:
     """What is wrong with the key at ``path``, which ``model`` does not know, and where it may belong.
 
-    Nothing is suggested that the config in hand, ``values``, would not know, nor what was given.
+    No key is suggested that the config, ``values``, could not have, nor the key that was given.
     """
     known = list(model.model_fields)
     here = f"known here: {', '.join(known)}"
@@ -120,7 +120,7 @@ def _is_of(key: Key, values: dict[str, Any]) -> bool:
 
 
 def _name_of(block: str, values: Any) -> str:
-    """The name that a block of one of several models has in a config, e.g. "copy" of ``task``."""
+    """The name by which a config chooses the model of a block, e.g. "copy" for ``task``; "" if it has none."""
     for part in block.split("."):
         values = values.get(part) if isinstance(values, dict) else None
     name = values.get("name", "gru" if block.endswith("cell") else "") if isinstance(values, dict) else values

@@ -1,6 +1,6 @@
 """A run, a comparison or a bench on disk: where it lies, and its config.yaml read again.
 
-A file that was damaged, one that another version wrote, and a task that this version does not have are three things.
+Errors tell apart a damaged file, a file that another version wrote, and a task that this version does not have.
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ def default_path(config: pydantic.BaseModel, name: str) -> Path:
 
 
 def read(schema: type[Schema], directory: Path) -> Schema:
-    """The config in a directory that is one of ``schema``'s; UserError if this version cannot read it."""
+    """The config in ``directory``, checked as a ``schema``; UserError if this version cannot read it."""
     file = directory / directory_kinds.CONFIG
     values = _values(file)
     try:
@@ -34,7 +34,7 @@ def read(schema: type[Schema], directory: Path) -> Schema:
 
 
 def _values(file: Path) -> dict[str, Any]:
-    """What the file says, or a UserError: it is damaged."""
+    """The mapping in ``file``; UserError if it is damaged or cannot be read."""
     remedy = f"restore it: config in place of train in the command of {file.with_name('command.txt')} prints it"
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))

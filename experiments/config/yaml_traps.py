@@ -1,7 +1,7 @@
-"""What YAML reads in another way than its writer meant: decimal commas, octal and base-60 numbers, keys given twice.
+"""Finds what YAML reads otherwise than its writer meant: decimal commas, octal and base-60 numbers, keys given twice.
 
 YAML takes ``{learning_rate: 0,001}`` for two entries, ``010`` for 8 and ``1:30`` for 90, without a word. Nothing here
-changes what is read: it is refused, with its place.
+changes what is read: a trap is refused, with its place.
 """
 
 import re
@@ -17,7 +17,7 @@ _ONE_LINE_ENTRY = re.compile(r"^\s*(\w[\w.]*)\s*(?:=\s*|:|\s)(\S.*)$")
 
 
 class Trap(NamedTuple):
-    """One of them; ``line`` and ``column`` count from 1."""
+    """A place that YAML reads otherwise than was meant; ``line`` and ``column`` count from 1."""
 
     line: int
     column: int
@@ -25,7 +25,7 @@ class Trap(NamedTuple):
 
 
 def find(text: str) -> list[Trap]:
-    """All traps of a YAML text, in its order; none where it cannot be parsed, which its reader tells better."""
+    """All traps of a YAML text, in its order; none where it cannot be parsed: whoever parses it tells why."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError):
@@ -34,7 +34,7 @@ def find(text: str) -> list[Trap]:
 
 
 def problem_of(error: yaml.MarkedYAMLError, text: str) -> tuple[yaml.Mark | None, str]:
-    """Where a text is no YAML, and why: in words of its writer where the mistake is a common one."""
+    """Where and why ``text`` is no YAML; a common mistake is told in the words of its writer."""
     mark = error.problem_mark or error.context_mark
     lines = text.splitlines()
     context = error.context_mark
@@ -48,7 +48,7 @@ def problem_of(error: yaml.MarkedYAMLError, text: str) -> tuple[yaml.Mark | None
 
 
 def _walk(node: yaml.Node, text: str, seen: set[int]) -> Iterator[Trap]:
-    # An alias is the node that it names, which may be one around it.
+    # An alias is the very node that it names, and that may be a node around the alias.
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -94,7 +94,7 @@ def _keys(mapping: yaml.MappingNode, text: str) -> Iterator[Trap]:
 
 
 def _comma(before: yaml.Node, key: yaml.ScalarNode, text: str) -> Trap:
-    """What stands in braces as ``key: before, key``: a number with a decimal comma, or a list without brackets."""
+    """The trap of ``before,key`` in braces: a number with a decimal comma, or a list without brackets."""
     written = text[before.start_mark.index : key.end_mark.index]
     if " " in written:
         return _trap(before, f"{written} is two entries of the mapping; a list is written [{written}]")

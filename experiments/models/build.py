@@ -1,4 +1,4 @@
-"""From a config to its cell and its model."""
+"""Builds the cell and the model of a config."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +29,10 @@ def build_cell(config: "CellConfig") -> gru_jax.Cell:
 
 
 def build_model(config: "ModelConfig", task: Task) -> Any:
-    """Build the model of ``config`` for ``task``; that the two suit each other, the config's schema has checked.
+    """Build the model of ``config`` for ``task``; `experiments.runs.config` has checked that the two suit each other.
 
-    An `EncoderDecoder` for a task of sentences, a `FramesModel` for one of frames, a `SequenceModel` for any other, or
-    an `Ensemble` of these.
+    It is an `EncoderDecoder` for a task of sentences, a `FramesModel` for a task of frames, and for any other task a
+    `SequenceModel` or an `Ensemble` of these.
     """
     if isinstance(task.inputs, Frames):
         return _frames_model(config, task, task.inputs)

@@ -68,7 +68,7 @@ class EncoderDecoder(nn.Module):
         return logits
 
     def translate(self, inputs: SourceAndTarget, seq_lengths: jax.Array | None = None) -> Translation:
-        """Search for the best target of each source; nothing of ``target_in`` is looked at."""
+        """Search for the best target of each source; ``target_in`` is not looked at."""
         source, _ = inputs
         encoded = self.core.encode(self._enter_source(jnp.asarray(source)), seq_lengths=seq_lengths)
         params = self.core.params

@@ -1,4 +1,4 @@
-"""Several models of one kind side by side, each with its own parameters; what they say is averaged."""
+"""Several models of one kind side by side, each with its own parameters; their answers are averaged."""
 
 from typing import Any
 
@@ -12,22 +12,22 @@ from experiments.tasks.inputs import Pooled
 class Ensemble(nn.Module):
     """``count`` members with the mean of their outputs, or of their probabilities (Lakshminarayanan et al. 2017).
 
-    With ``deterministic=False``, in training, each member gets its own part of the batch alone: member m the m-th of
-    ``count`` equal parts. So the mean loss over the batch is the mean of the members' losses, and none learns of
-    another.
+    With ``deterministic=False``, in training, each member gets its own part of the batch alone: member m gets the m-th
+    of ``count`` equal parts. So the mean loss over the batch is the mean of the members' losses, and no member learns
+    of another.
 
-    ``probabilities``: True for outputs that are logits of classes; those of the ensemble are logarithms.
+    ``probabilities``: True for outputs that are logits of classes; the ensemble then gives log-probabilities.
     """
 
     member: Any
-    """A `SequenceModel`, which tells what they are like."""
+    """The `SequenceModel` that all members are like."""
     count: int
     probabilities: bool
 
     def __call__(
         self, inputs: jax.Array, seq_lengths: jax.Array | None = None, *, deterministic: bool = True
     ) -> jax.Array:
-        """Outputs as those of a member; ``count`` has to divide B with ``deterministic=False``."""
+        """Outputs like those of a member; with ``deterministic=False`` ``count`` has to divide B."""
         return self.pooled(inputs, seq_lengths, deterministic=deterministic).outputs
 
     def pooled(self, inputs: jax.Array, seq_lengths: jax.Array | None = None, *, deterministic: bool = True) -> Pooled:

@@ -12,15 +12,15 @@ from experiments.tasks.inputs import Forecast, Frames
 
 
 class FramesModel(nn.Module):
-    """Films to the next frame at every frame, or to one answer a film.
+    """From films to the next frame at every frame, or to one answer a film.
 
-    ``patch_size``: with a convolutional cell, each square of so many pixels a side is one place, and its pixels are the
-    channels of that place (Shi et al. 2015, section 4.1); None, for any other cell: a frame enters as one vector.
-    ``input_features``: a layer of so many features in front, over the 3x3 places around each one or over the whole
-    frame; without it frames enter as they are. ``pool_size``: each square of so many places a side becomes one, which
-    has the largest value of each of these features.
+    ``patch_size``: the side, in pixels, of the square that is one place of a convolutional cell; its pixels are the
+    channels of that place (Shi et al. 2015, section 4.1). None, for any other cell: a frame enters as one vector.
+    ``input_features``: the features of a layer in front, over the 3x3 places around each place or the whole frame;
+    without it frames enter as they are. ``pool_size``: the side, in places, of the square that becomes one place, with
+    the largest value of each of these features.
 
-    ``readout``: "every" gives (B, T, outputs), the pixels of a frame at every step, each place its own; "last", "mean"
+    ``readout``: "every" gives (B, T, outputs), the pixels of a frame at every step, each place its own. "last", "mean"
     and "attention", as in `SequenceModel`, give (B, outputs) from the largest value that each feature has at any place.
     """
 
@@ -73,7 +73,7 @@ class FramesModel(nn.Module):
         return self.output_layer(self.dropout(ys, deterministic=deterministic))
 
     def forecast(self, inputs: jax.Array, seq_lengths: jax.Array | None = None) -> Forecast:
-        """The outputs of a call with ``readout="every"``, and what becomes of films whose end the model makes up."""
+        """The outputs of a call with ``readout="every"``, and the frames after the given ones, from the model's own."""
         start, steps = inputs[:, : self.inputs.given], inputs.shape[1] - self.inputs.given
 
         def step(model: FramesModel, state: tuple[Any, jax.Array], _: None) -> tuple[Any, jax.Array]:
@@ -102,7 +102,7 @@ class FramesModel(nn.Module):
         return xs if self.pool_size == 1 else pool(xs, self.pool_size)
 
     def _leave(self, ys: jax.Array) -> jax.Array:
-        """The frames (B, T, outputs) that ``ys``, of the last recurrent layer, stands for."""
+        """The frames (B, T, outputs) that ``ys``, the outputs of the last recurrent layer, stand for."""
         frames = self.output_layer(ys)
         if self.patch_size is not None:
             frames = from_patches(frames, self.patch_size)
@@ -110,21 +110,21 @@ class FramesModel(nn.Module):
 
 
 def to_patches(frames: jax.Array, size: int) -> jax.Array:
-    """(..., height, width, C) to (..., height / size, width / size, size * size * C); the sides are multiples."""
+    """(..., height, width, C) to (..., height / size, width / size, size * size * C); ``size`` divides both sides."""
     *lead, height, width, channels = frames.shape
     squares = frames.reshape(*lead, height // size, size, width // size, size, channels)
     return jnp.moveaxis(squares, -4, -3).reshape(*lead, height // size, width // size, size * size * channels)
 
 
 def pool(places: jax.Array, size: int) -> jax.Array:
-    """(..., height, width, C) to (..., height / size, width / size, C): the largest values in squares."""
+    """(..., height, width, C) to (..., height / size, width / size, C): the largest values of each square."""
     *lead, height, width, channels = places.shape
-    # With its derivative Flax's max_pool takes four times as long on CPU (320 frames of 10 x 10, 32 channels).
+    # Flax's max_pool and its derivative take four times as long on CPU (320 frames of 10 x 10, 32 channels).
     return places.reshape(*lead, height // size, size, width // size, size, channels).max(axis=(-4, -2))
 
 
 def from_patches(patches: jax.Array, size: int) -> jax.Array:
-    """The frames that `to_patches` makes ``patches`` of."""
+    """The frames that ``patches`` come from: the inverse of `to_patches`."""
     *lead, height, width, channels = patches.shape
     squares = patches.reshape(*lead, height, width, size, size, channels // size**2)
     return jnp.moveaxis(squares, -3, -4).reshape(*lead, height * size, width * size, channels // size**2)

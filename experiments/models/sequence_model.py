@@ -16,8 +16,8 @@ Readout = Literal["last", "mean", "attention", "every"]
 class SequenceModel(nn.Module):
     """Input layer, stacked recurrent layers, dropout, read-out.
 
-    ``readout``: "every" gives outputs (B, T, outputs), one a step; "last" gives (B, outputs) from the last valid step
-    of each row (backward layers: from the step they read last, the first); "mean" from the mean over the valid steps;
+    ``readout``: "every" gives (B, T, outputs), one a step. The others give (B, outputs): "last" from the last valid
+    step of each row (for backward layers the first, which they read last), "mean" from the mean over the valid steps,
     "attention" from their mean with learned weights (Yang et al. 2016), judged in as many features as a step has.
     """
 
@@ -49,7 +49,7 @@ class SequenceModel(nn.Module):
     ) -> jax.Array:
         """Outputs for tokens (B, T) or vectors (B, T, I); ``seq_lengths`` (B,) says where rows end.
 
-        To the outputs for `Judged` tokens their logits are added: what is learned is what these miss.
+        The logits of `Judged` tokens are added to the outputs: the model learns what these logits miss.
         With ``deterministic=False`` dropout acts, and draws from the "dropout" key.
         """
         return self.pooled(inputs, seq_lengths, deterministic=deterministic).outputs

@@ -31,7 +31,7 @@ class CompareDirectory(CommandDirectory):
         return RunDirectory(self.path / variant / str(seed))
 
     def refuse_another(self, config: Config) -> None:
-        """UserError if this is the place of something else."""
+        """UserError if the directory holds anything but the comparison of ``config``."""
         if self.begun():
             self.refuse_another_config(config)
 
@@ -49,7 +49,7 @@ class CompareDirectory(CommandDirectory):
 
 
 def is_comparison(path: Path) -> bool:
-    """Whether a directory is a comparison's and not a run's, however far it came."""
+    """Whether a directory is that of a comparison, finished or not, rather than of a run."""
     return directory_kinds.kind_of(path) == "comparison"
 
 

@@ -1,4 +1,4 @@
-"""Figures that belong to no window, and the colours they share; matplotlib is imported where it is needed."""
+"""Makes and saves figures that belong to no window, in shared colours; imports matplotlib where it is needed."""
 
 import contextlib
 import io
@@ -31,7 +31,7 @@ def new_figure(columns: int, *, width: float = 4.8, height: float = 3.6) -> tupl
 
 @contextlib.contextmanager
 def drawing(place: object) -> Iterator[None]:
-    """Tell of what fails within matplotlib in a line: what is drawn there is on the disk, and can be drawn again."""
+    """Tell in one line what fails within matplotlib: the results are on the disk, and can be drawn again."""
     try:
         yield
     except (UserError, OSError):

@@ -1,4 +1,4 @@
-"""What the configs were written to reach on the test split, so that a page of results can say which of them do not."""
+"""The goals that configs were written to reach on the test split; a page of results says which are missed."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -30,4 +30,4 @@ GOALS: Mapping[str, Goal] = MappingProxyType(
         "music": Goal("nll_per_step", 8.6),
     }
 )
-"""By config. One that is not named here has its floor to beat."""
+"""By config. A config without a goal has its floor to beat."""

@@ -1,4 +1,4 @@
-"""A page of results, written from runs alone: for each config what it reached, beside its floor, and the command."""
+"""Writes a page of results from runs alone: what each config reached, beside its floor, and its command."""
 
 import shlex
 import statistics
@@ -84,9 +84,9 @@ def _lines(name: str, members: Sequence[Run]) -> list[list[str]]:
     summaries = [run.summary for run in members]
     seconds = statistics.fmean(sum(summary["seconds"].values()) for summary in summaries)
     lines = []
-    # Means over folds say less there than all patients at once, with intervals.
+    # Means over the folds of patients say less than all patients at once, with intervals.
     alone = members[0].settings["task.name"] != "patients"
-    # Runs of older code may have been held to another floor, and a mean of two is neither.
+    # Runs of older code may have been held to another floor, and the mean of two floors is neither.
     notes = {(run.settings.get(FOLD), run.summary.get("floor_note")) for run in members}
     one_floor = len(notes) == len({fold for fold, _ in notes})
     for number, metric in enumerate(summaries[0]["test"]):
@@ -114,7 +114,7 @@ def _lines(name: str, members: Sequence[Run]) -> list[list[str]]:
 
 
 def _floors(runs: Sequence[Run]) -> list[str]:
-    """What the floor of each config is; where its runs have different ones (folds, overrides), whose each is."""
+    """The floor of each config; if its runs have different floors (folds, overrides), the runs of each as well."""
     notes: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
         if note := run.summary.get("floor_note"):
@@ -144,7 +144,7 @@ def _verdict(name: str, metric: str, values: list[float], floor: float | None) -
 
 
 def _count(members: Sequence[Run]) -> str:
-    """How many seeds, and folds where there are several; runs that are there twice over show in the product."""
+    """How many seeds, and folds if several; a missing or repeated run shows beside their product, "5 of 2 x 3"."""
     seeds, folds = len({run.summary["seed"] for run in members}), folds_of(members)
     text = f"{seeds} seed{'s' * (seeds > 1)}"
     if len(folds) < 2:
@@ -176,7 +176,7 @@ def _patients(runs: Sequence[Run]) -> list[str]:
 
 
 def _comparisons(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A section for each, its headings below that of this page."""
+    """A section for each comparison, with headings below that of the page."""
     return [
         line
         for results in sorted(comparisons, key=lambda one: one["config"])
@@ -195,7 +195,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _without_place(words: Sequence[str]) -> list[str]:
-    """The words of a command but those that name a seed, a place, or what is written down."""
+    """The words of a command without those that choose the seed, the directory, or what is written down."""
     kept: list[str] = []
     skip = False
     for word in words:

@@ -1,4 +1,4 @@
-"""What a task shows of its test split, drawn from a run's pictures.json: a mapping of file stem to one of these.
+"""Draws what a task shows of its test split: a run's pictures.json maps file stems to pictures of these kinds.
 
     {"kind": "attention", "panels": [{"rows": [...], "columns": [...], "weights": [[...]]}]}      output x input tokens
     {"kind": "fan", "unit": "GW", "panels": [{"past": [...], "future": [...], "levels": [...], "quantiles": [[...]]}]}
@@ -26,9 +26,9 @@ _TOKENS = 40
 _TOKEN_INCHES, _PAGE_INCHES = 0.18, 18.0
 """The side of a token there, and how wide a figure gets before panels go below one another."""
 _LETTERS = 100
-"""In a line of running text."""
+"""How many letters a line of running text has."""
 _TITLE_LETTERS = 105
-"""In a line of its title, which is bold and not in typewriter letters."""
+"""How many a line of its title has, which is bold and not in typewriter letters."""
 _LETTER_INCHES = 0.602 * 9 / 72
 """How wide a letter of matplotlib's own typewriter font is at 9 points."""
 
@@ -56,7 +56,7 @@ def draw(picture: dict[str, Any], title: str) -> "Figure":
 
 
 def _attention(picture: dict[str, Any]) -> "Figure":
-    """One colour scale for all panels, to the largest weight; of long sequences the beginning."""
+    """All panels share one colour scale, up to the largest weight; long sequences show only their beginning."""
     from matplotlib.figure import Figure
 
     panels = picture["panels"]
@@ -131,12 +131,12 @@ def _lines(picture: dict[str, Any]) -> "Figure":
     figure, axes = new_figure(len(panels))
     for panel, axis in zip(panels, axes, strict=True):
         for name, values in panel["lines"].items():
-            # Where values lie at uneven places, marks show which.
+            # Marks show where values lie that are not at even places.
             at, marker = (panel["at"], ".") if "at" in panel else (range(len(values)), "")
             axis.plot(at, values, marker=marker, linewidth=1.2, label=name)
         if "limits" in picture:
             low, high = picture["limits"]
-            # A little more, so that lines along the ends are whole.
+            # Leave a margin, so that lines along the limits are drawn whole.
             axis.set_ylim(low - 0.03 * (high - low), high + 0.03 * (high - low))
         axis.set_title(panel.get("title", ""), fontsize="medium")
         axis.set_xlabel(picture.get("x", "step"))
@@ -146,7 +146,7 @@ def _lines(picture: dict[str, Any]) -> "Figure":
 
 
 def _legend_below(figure: "Figure", axis: "Axes") -> None:
-    """What all panels have in common, where it hides no line."""
+    """Put the legend that all panels share below them, where it hides no line."""
     figure.legend(
         *axis.get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False, fontsize="small"
     )
@@ -180,7 +180,7 @@ def _roll(picture: dict[str, Any]) -> "Figure":
 
 
 def _words(picture: dict[str, Any]) -> "Figure":
-    """Running text, each word the darker the more it weighs; the heaviest of a panel is darkest."""
+    """Running text: the more a word weighs, the darker it is; the heaviest word of each panel is darkest."""
     from matplotlib.figure import Figure
 
     titles = [textwrap.wrap(panel["title"], _TITLE_LETTERS) or [""] for panel in picture["panels"]]

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 # Metrics that are the training loss in a unit of their own: metric = loss * factor.
 _LOSS_UNITS = {"loss": 1.0, "nll": 1.0, "nll_per_step": 1.0, "mse": 1.0, "bits_per_char": 1 / math.log(2)}
-# A line of one point is invisible, and of few it does not show where they are.
+# A line of fewer points gets marks: it would not show where the points are, and one alone is invisible.
 _FEW = 5
 
 
 def draw(directory: RunDirectory) -> list[Path]:
     """Draw all plots of a run into its ``plots`` directory, and return their paths; UserError if there are no rows.
 
-    Raises OSError, with the path, for what cannot be written, which leaves the plots before it.
+    Raises OSError, with the path, for a plot that cannot be written; the plots before it stay.
     """
     rows = metrics_log.read(directory.metrics)
     if not rows:
@@ -46,7 +46,7 @@ def draw(directory: RunDirectory) -> list[Path]:
 
 
 def missing(directory: RunDirectory) -> list[Path]:
-    """What `draw` would draw of a complete run and is not there; nothing is drawn, and no matplotlib imported."""
+    """The plots of a complete run that `draw` would draw and that are not there; matplotlib is not imported."""
     if not directory.metrics.is_file():
         return []
     rows, summary = metrics_log.read(directory.metrics), directory.read_summary() or {}
@@ -81,7 +81,7 @@ def _columns(rows: list[Row], split: str) -> dict[str, list[float]]:
 
 
 def _marker(values: Sequence[float]) -> str | None:
-    """That of the points of a curve."""
+    """The marker of the points of a curve; None for a curve of many."""
     return "." if len(values) < _FEW else None
 
 

@@ -13,11 +13,11 @@ from experiments.tasks.health.patients import FOLDS
 
 DRAWS = 2000
 _SAME = 1e-5
-"""Floors that differ by no more are the same: they were computed on other machines, and rounded."""
+"""Floors that differ by no more are the same: they come from different machines, and are rounded."""
 
 
 class Pooled(NamedTuple):
-    """The patients of all folds, by their number."""
+    """The patients of all folds, in the order of their numbers."""
 
     events: np.ndarray
     """(patients,) 0 or 1."""
@@ -76,7 +76,7 @@ def differences(pooled: Pooled, one: str, other: str) -> Mapping[str, tuple[floa
 
 
 def _check_whole(name: str, members: Sequence[Run]) -> None:
-    """Every fold of every seed is there, so that every patient counts once a seed."""
+    """UserError unless every fold of every seed is there, so that every patient counts once a seed."""
     found: dict[int, set[int]] = {}
     for run in members:
         found.setdefault(run.summary["seed"], set()).add(run.settings["task.fold"])
@@ -100,7 +100,7 @@ def _cases(run: Run) -> dict[str, Any]:
 
 
 def _of_group(members: Sequence[Run], events: dict[int, int]) -> dict[str, dict[int, float]]:
-    """Risks by name ("risk", and floors) and patient of the runs of one config; outcomes go into ``events``."""
+    """Mean risks from the runs of one config, by name ("risk", and floors) and patient; adds outcomes to ``events``."""
     found: dict[str, dict[int, list[float]]] = {}
     seen: set[tuple[int, int]] = set()
     for run in members:
@@ -119,7 +119,7 @@ def _of_group(members: Sequence[Run], events: dict[int, int]) -> dict[str, dict[
 
 
 def _add_floor(different: list[tuple[list[str], dict[int, float]]], label: str, risks: dict[int, float]) -> None:
-    """Add a config's floor to the different ones of its name, or the config to the owners of the same one."""
+    """Add a config's floor to ``different``, or, if the same floor is there, the config to the floor's owners."""
     for owners, known in different:
         if known.keys() == risks.keys() and all(abs(known[number] - risk) <= _SAME for number, risk in risks.items()):
             owners.append(label)
@@ -128,7 +128,7 @@ def _add_floor(different: list[tuple[list[str], dict[int, float]]], label: str, 
 
 
 def tables(pooled: Pooled) -> list[list[list[str]]]:
-    """The scores of each line, and the differences between them; of each table the headings first."""
+    """The scores of each line, and the differences between lines; the first row of each table is its headings."""
     scores = [["line", "AUROC", "95 % interval", "Brier"]]
     for name, risks in pooled.risks.items():
         low, high = risk_scores.interval(risks, pooled.events)

@@ -1,4 +1,4 @@
-"""Runs compared: a line for each config, mean and standard deviation over its seeds. Reads files only, without JAX."""
+"""Compares runs: a line for each config, mean and standard deviation over its seeds. Reads files only, without JAX."""
 
 import dataclasses
 import statistics
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _WIDE = 120
-"""Columns of a terminal that has room for all."""
+"""A terminal of so many characters has room for all columns."""
 
 
 class _Column(NamedTuple):
-    """Of the comparison: one metric on one split."""
+    """A column of the comparison: one metric on one split."""
 
     heading: str
     split: str
@@ -49,12 +49,12 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """How to call it in a plot."""
+        """Its name in a plot."""
         return f"{self.runs[0].name} ({self.distinction})" if self.distinction else self.runs[0].name
 
 
 def table(runs: Sequence[Run], width: int = _WIDE) -> Group:
-    """The comparison for a terminal; a narrow one gets the validation values of the deciding metrics alone."""
+    """The comparison for a terminal; a narrow one gets validation values of the deciding metrics only."""
     columns = _columns(runs)
     if width < _WIDE:
         deciding = {next(iter(run.summary["validation"])) for run in runs if run.complete and run.validated}
@@ -176,7 +176,7 @@ def _split_notes(columns: Sequence[_Column]) -> list[str]:
 
 
 def _chosen_notes(runs: Sequence[Run]) -> list[str]:
-    """By which metric of the validation split the step was chosen that the parameters are of, where one was."""
+    """Notes on the metric of the validation split that chose a step, and on configs that were trained on that split."""
     chosen: dict[str, list[str]] = {}
     for run in runs:
         if metric := run.chosen_by:

@@ -1,4 +1,4 @@
-"""What the files of runs say, for those who compare them. Reads files only, without JAX."""
+"""What the files of runs say, for those who compare runs. Reads files only, without JAX."""
 
 import dataclasses
 import json
@@ -49,12 +49,12 @@ class Run:
 
     @property
     def validated(self) -> bool:
-        """Whether it says what its parameters reach on the validation split."""
+        """Whether its summary says what the parameters reach on the validation split."""
         return bool(self.summary.get("validation"))
 
     @property
     def group(self) -> str:
-        """The same for runs that differ in nothing but the seed, the fold and what they write down."""
+        """A text that is the same for runs that differ only in the seed, the fold and what they write down."""
         settings = {
             path: value for path, value in self.settings.items() if path != FOLD and not path.startswith(_LOOKS)
         }
@@ -62,7 +62,7 @@ class Run:
 
 
 def values_of_seeds(runs: Sequence[Run], part: str, metric: str) -> list[float]:
-    """Of each seed of complete runs the mean over its folds; ``part``: "validation", "test" or "floor"."""
+    """The mean over its folds for each seed of complete runs; ``part``: "validation", "test" or "floor"."""
     by_seed: dict[int, list[float]] = {}
     for run in runs:
         if metric in run.summary.get(part, {}):
@@ -94,7 +94,7 @@ def read(directory: RunDirectory) -> Run:
     summary = directory.read_summary() or {}
     settings = UNWRITTEN | configs.flatten(config.model_dump(mode="json", exclude={"seed"}))
     if settings.get(_TRAINED_ON):
-        # Its values say nothing of rows that were not trained on, and somebody would choose by them.
+        # Values of rows that were trained on say nothing of other rows, but somebody would choose by them.
         summary = {key: value for key, value in summary.items() if key != "validation"}
     if settings["training.continue_from"] is not None:
         # Each seed goes on from a run of its own.

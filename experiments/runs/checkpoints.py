@@ -1,7 +1,7 @@
-"""Checkpoints of the training state, written by orbax: the one file that knows it.
+"""Saves and restores the state of training as checkpoints, with orbax, which no other file knows.
 
-A checkpoint is the folder ``checkpoints/<step>``; orbax writes it under another name and renames it when it is whole.
-Before the next save, or at the end, ``checksums.json`` is put into it, of all its files: orbax answers a truncated file
+A checkpoint is the folder ``checkpoints/<step>``. Orbax writes it under another name and renames it when it is whole.
+Before the next save, or at the end, it gets ``checksums.json``, of all its files: orbax itself answers a truncated file
 with pages of tracebacks from its threads.
 """
 
@@ -47,7 +47,7 @@ class CheckpointWriter:
         self._saving: tuple[int, Any] | None = None
         self._failed = False
         with contextlib.ExitStack() as stack:
-            # Its threads tell of an error on the terminal, each the whole of it; it comes to `wait` as well.
+            # Orbax's threads would each print a whole error on the terminal; `wait` gets the error as well.
             stack.enter_context(_silence())
             with self._telling(directory):
                 self._checkpointer = _orbax.training.Checkpointer(
@@ -67,7 +67,7 @@ class CheckpointWriter:
         self._saving = (step, response)
 
     def wait(self) -> None:
-        """Wait until the save at work is whole."""
+        """Wait until the save in progress is whole, and add its checksums."""
         if self._saving is not None:
             step, response = self._saving
             self._saving = None
@@ -93,8 +93,8 @@ class CheckpointWriter:
                 self._give_up()
 
     def _give_up(self) -> None:
-        # Closing waits for the same save, and gets the same error. What is left behind complains when it is collected,
-        # at the end of the process at last: so it stays quiet.
+        # Closing waits for the same save, and gets the same error. The objects left behind complain when they are
+        # collected, at the latest at the end of the process: so the silence stays.
         with contextlib.suppress(Exception):
             self._checkpointer.close()
         _remove_half_written(self._directory)
@@ -132,7 +132,7 @@ def saved_steps(directory: Path) -> list[int]:
 def restore(directory: Path, step: int, like: Any) -> tuple[Any, float]:
     """The state saved at ``step`` and the seconds of training it took; ``like`` has its structure, shapes and dtypes.
 
-    Raises UserError that names the folder and the way out if it is damaged, or of a state with other shapes.
+    Raises UserError, with the folder and the way out, if the checkpoint is damaged or its state has other shapes.
     """
     abstract = jax.tree.map(lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape), like)
     contents = _load(directory, step, _contents(abstract, 0.0))
@@ -145,12 +145,12 @@ def restore(directory: Path, step: int, like: Any) -> tuple[Any, float]:
 
 
 def restore_as_saved(directory: Path, step: int) -> dict[str, Any]:
-    """The state saved at ``step`` as nested dicts of NumPy arrays, for those who know no config of it."""
+    """The state saved at ``step`` as nested dicts of NumPy arrays, for callers that cannot build its structure."""
     return _load(directory, step, None)["state"]
 
 
 def _load(directory: Path, step: int, like: Any) -> dict[str, Any]:
-    """What was saved, in the structure of ``like`` (None: dicts); UserError if it is damaged or has another one."""
+    """What was saved, in the structure of ``like`` (None: dicts); UserError if it is damaged or does not fit."""
     folder = directory / str(step)
     check_letters(folder)
     problem, known_whole = _damage(folder)
@@ -161,7 +161,7 @@ def _load(directory: Path, step: int, like: Any) -> dict[str, Any]:
             except (ValueError, TypeError, KeyError, OSError) as error:
                 problem = str(error).partition("[tensorstore_spec")[0].partition("\n")[0][:200].strip()
                 full = isinstance(error, OSError) and error.errno is not None
-            # What a failed load leaves behind complains when it is collected; not later, and not on the terminal.
+            # What a failed load leaves behind complains when it is collected: so now, while orbax is silent.
             finally:
                 gc.collect()
         if full:
@@ -185,7 +185,7 @@ def _checksums(folder: Path) -> dict[str, int]:
 
 
 def _damage(folder: Path) -> tuple[str, bool]:
-    """What differs from the checksums, or ""; and whether they were there to say so.
+    """What differs from the checksums, or ""; and whether there are checksums.
 
     They are written with the next save: a killed run's last checkpoint has none.
     """
@@ -209,12 +209,12 @@ def _damage(folder: Path) -> tuple[str, bool]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Keep orbax's threads from the terminal: what matters of their errors comes to who waits for them, as well."""
+    """Keep orbax's threads from the terminal: whoever waits for them gets what matters of their errors."""
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
     levels, hook = [logger.level for logger in loggers], sys.unraisablehook
 
     def without_closed_loops(what: Any) -> None:
-        # After an error tensorstore's threads report to a loop that orbax has closed meanwhile.
+        # After an error, tensorstore's threads report to an event loop that orbax has closed.
         if str(what.exc_value) != "Event loop is closed":
             hook(what)
 

@@ -20,7 +20,7 @@ from experiments.system import whole_files
 from experiments.system.errors import UserError, named_by
 
 _OPTION = "--continue"
-# What makes the state and the batches what they are, and what of it acts only at the very beginning or in searches.
+# `_SAME` decides what state and batches are; `_FREE`, a part of it, acts only at the start, in dropout or in searches.
 _SAME = ("seed", "task", "model", "optimizer.name", "training.keep_best")
 _FREE = (
     "model.start",
@@ -31,7 +31,7 @@ _FREE = (
     "model.cell.forget_bias",
     "model.cell.chrono_span",
 )
-# Whether there is one changes what the optimiser's state is made of.
+# The optimiser's state is made of other parts with one of these than without.
 _SWITCHES = ("optimizer.momentum", "optimizer.clip_norm")
 
 
@@ -40,7 +40,7 @@ class Origin(NamedTuple):
 
     directory: RunDirectory
     step: int
-    """Its last."""
+    """Its last step."""
     rows: bytes
     """Its rows of metrics but for those of the test split."""
     notes: list[str]
@@ -48,7 +48,7 @@ class Origin(NamedTuple):
 
     @property
     def before(self) -> metrics_log.Before:
-        """What of it stands in the new run's metrics."""
+        """What the new run's metrics have of this run."""
         return metrics_log.Before(self.step, self.rows.count(b"\n"))
 
 
@@ -72,7 +72,7 @@ def load(file: Path | None, overrides: Sequence[str], origin: Path | None) -> tu
 
 
 def refuse_itself(config: Config, directory: RunDirectory) -> None:
-    """UserError for a run that is to go on in its own directory: it would be another run with the old one's name."""
+    """UserError for a run that is to go on in its own directory: another run would take the old one's name."""
     origin = config.training.continue_from
     if origin is not None and Path(origin).resolve() == directory.path.resolve():
         raise UserError(f"{_OPTION}: {origin} is the run itself; choose another directory with --run-dir")
@@ -81,7 +81,7 @@ def refuse_itself(config: Config, directory: RunDirectory) -> None:
 def check(config: Config, directory: RunDirectory) -> Origin | None:
     """The run that ``config`` goes on from in ``directory``, or None if it goes on from none.
 
-    Raises UserError for one that is not finished, is damaged, or has another model, and for fewer steps than it did.
+    Raises UserError if that run is not finished, is damaged or has another model, or if ``config`` has no more steps.
     """
     if config.training.continue_from is None:
         return None
@@ -118,7 +118,7 @@ def check(config: Config, directory: RunDirectory) -> Origin | None:
 
 
 def begun(directory: RunDirectory) -> metrics_log.Before:
-    """What a run in progress began with; UserError if its record is gone."""
+    """What a run in progress has of the one that it goes on from; UserError if the record is gone."""
     values = directory.read_continued()
     if values is None:
         raise UserError(f"{directory.continued}: missing; restore it, or train again in another --run-dir")
@@ -126,14 +126,14 @@ def begun(directory: RunDirectory) -> metrics_log.Before:
 
 
 def adopt(origin: Origin, directory: RunDirectory) -> None:
-    """Write what the new run has of the old one before its own first step."""
+    """Write what the new run has of the old one before its own first step: continued.json, and rows of metrics."""
     values = {"run": str(origin.directory), "step": origin.step, "rows": origin.before.rows}
     whole_files.write_json(directory.continued, values)
     whole_files.write_whole(directory.metrics, origin.rows)
 
 
 def _name_of(run: RunDirectory) -> str:
-    """What the config of ``run`` is called; UserError if this version cannot read it, or it is gone."""
+    """The name of the config of ``run``; UserError if the run is gone, or this version cannot read it."""
     try:
         run.read_config()
         return (run.read_summary() or {}).get("config") or run.path.resolve().parent.name

@@ -2,8 +2,8 @@
 
     config.yaml  command.txt  environment.json  metrics.jsonl  tensorboard/  checkpoints/  plots/  summary.json  …
 
-config.yaml is written first and summary.json last, each in one rename, so that a directory without the first is not a
-run and one without the second is not finished. Nothing here imports JAX.
+config.yaml is written first and summary.json last, each in one rename. So a directory without config.yaml is not a
+run, and a run without summary.json is not finished. Nothing here imports JAX.
 """
 
 import json
@@ -38,12 +38,12 @@ class RunDirectory(CommandDirectory):
         self.summary = self.path / "summary.json"
 
     def read_config(self) -> Config:
-        """The config that the run was started with; UserError if there is none that this version reads, or no run."""
+        """The config that the run was started with; UserError if there is no run, or this version cannot read it."""
         directory_kinds.refuse_what_is_no_run(self.path)
         return stored_configs.read(Config, self.path)
 
     def check_data(self, config: Config) -> None:
-        """UserError, with the way to get it, if the data that the run was trained on is not here; loads nothing."""
+        """UserError if the data of the run is not here, with the way to get it; loads nothing."""
         try:
             tasks.check_data(config.task)
         except UserError as error:
@@ -79,7 +79,7 @@ class RunDirectory(CommandDirectory):
         return self._read_json(self.pictures, "delete it, and train again in another --run-dir to have it back") or {}
 
     def read_continued(self) -> dict[str, Any] | None:
-        """What the run began with of one that it goes on from (``run``, ``step``, ``rows``); None if of none."""
+        """Which run this one goes on from, and where (``run``, ``step``, ``rows``); None if it goes on from none."""
         remedy = "restore it, or train again in another --run-dir"
         values = self._read_json(self.continued, remedy)
         if values is not None and not {"run", "step", "rows"} <= values.keys():
@@ -100,7 +100,7 @@ class RunDirectory(CommandDirectory):
         return values
 
     def refuse_other_data(self, facts: Mapping[str, Any]) -> None:
-        """UserError if the run was started on data with another hash than these facts of its task have."""
+        """UserError if the run was started on data with another hash than ``facts``, those of its task now, have."""
         data = (self.read_environment() or {}).get("data", {})
         before, now = data.get("sha256") if isinstance(data, dict) else None, facts.get("sha256")
         if before is not None and before != now:
@@ -132,7 +132,7 @@ class RunDirectory(CommandDirectory):
                 raise UserError(f"{path}: expected a {kind}; move it away, or choose another directory with --run-dir")
 
     def create(self, config: Config, command: str) -> None:
-        """Make the directory and write what is known at the start; what a resumed run has is left as it is."""
+        """Make the directory and write what is known at the start; the files of a resumed run stay as they are."""
         if not self.config.exists():
             write_whole(self.config, configs.to_yaml(config))
         if not self.command.exists():

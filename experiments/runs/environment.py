@@ -13,7 +13,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "gru
 
 
 def describe(data: dict[str, Any]) -> dict[str, Any]:
-    """A mapping for JSON; ``data`` is what the task tells of its data."""
+    """What this process runs on, as a mapping for JSON; ``data`` is what the task says of its data."""
     device = jax.devices()[0]
     return {
         "python": platform.python_version(),

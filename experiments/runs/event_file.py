@@ -1,6 +1,6 @@
-"""Numbers as TensorBoard events, written by the thread that has them.
+"""Writes numbers as TensorBoard events, in the thread that has them.
 
-tensorboardX's own SummaryWriter writes from a thread that dies of a full disk, after which whoever gives it an eleventh
+tensorboardX's own SummaryWriter writes in another thread, which dies of a full disk. Whoever then gives it an eleventh
 number waits for ever.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from experiments.system.whole_files import naming
 
-# TensorBoard shows what is in the file; a flush costs a write, and no wait for the disk.
+# TensorBoard shows only what was flushed. A flush costs a write, but no wait for the disk.
 _SECONDS_BETWEEN_FLUSHES = 10.0
 
 
@@ -19,14 +19,14 @@ class EventFile:
     """One file of scalars in a folder that TensorBoard reads; an OSError names the folder."""
 
     def __init__(self, folder: Path, resumed_at: int = 0):
-        """``resumed_at``: TensorBoard forgets what an earlier process wrote of the steps after this one."""
+        """``resumed_at``: a step; TensorBoard forgets what an earlier process wrote of later steps."""
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto import event_pb2
         from tensorboardX.summary import scalar
 
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._scalar = folder, scalar
-        # Its annotations know none of what protobuf makes.
+        # The module's annotations lack the classes that protobuf makes.
         self._messages = cast("Any", event_pb2)
         with naming(folder):
             # The suffix keeps a process from overwriting the file of an earlier one that began in the same second.
@@ -46,13 +46,13 @@ class EventFile:
             self.flush()
 
     def flush(self) -> None:
-        """Put all on the disk."""
+        """Write all values to the file."""
         with naming(self._folder):
             self._writer.flush()
         self._flushed = time.monotonic()
 
     def close(self) -> None:
-        """Put all on the disk, and let go of the file."""
+        """Write all values to the file, and close it."""
         with naming(self._folder):
             self._writer.close()
 

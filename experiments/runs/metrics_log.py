@@ -1,4 +1,4 @@
-"""metrics.jsonl, one row a line, and the same numbers as TensorBoard events.
+"""Writes and reads metrics.jsonl, one row a line; TensorBoard gets the same numbers as events.
 
 A row is ``{"step": ..., "split": "train" | "validation" | "test", metric: number, ...}``. It holds no time and no path,
 so the same config gives the same bytes. Nothing here imports JAX.
@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 
 class Before(NamedTuple):
-    """What a run had of another that it goes on from: the rows up to a step, which stand first in the file."""
+    """What a run has of the one that it goes on from: so many rows up to a step, which stand first in the file."""
 
     step: int = 0
     rows: int = 0
@@ -32,7 +32,7 @@ class MetricsLog:
     """Appends rows to metrics.jsonl, and to TensorBoard where a directory is given; a context manager."""
 
     def __init__(self, path: Path, tensorboard: Path | None, resumed_at: int = 0):
-        """``resumed_at``: TensorBoard forgets what an earlier process wrote of the steps after this one."""
+        """``resumed_at``: a step; TensorBoard forgets what an earlier process wrote of later steps."""
         self._path = path
         self._events = None if tensorboard is None else EventFile(tensorboard, resumed_at)
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
@@ -48,7 +48,7 @@ class MetricsLog:
         return row
 
     def sync(self) -> None:
-        """Put all rows on the disk: before a checkpoint of the same step, which counts on them."""
+        """Put all rows on the disk; a checkpoint of the same step counts on them, so it comes after."""
         with naming(self._path):
             os.fsync(self._file.fileno())
         if self._events is not None:
@@ -60,7 +60,7 @@ class MetricsLog:
 
     def __exit__(self, *_: object) -> None:
         """Close both files."""
-        # Closing writes what the disk had no room for, and fails again.
+        # On a full disk, closing tries to write the rest, and fails again.
         try:
             with naming(self._path):
                 self._file.close()
@@ -87,7 +87,7 @@ def evaluates_at(training: TrainingConfig, step: int) -> bool:
 def cut_back(path: Path, training: TrainingConfig, step: int, before: Before = NOTHING) -> int:
     """Drop the rows that a checkpoint at ``step`` does not know of, and return how many there were.
 
-    Raises UserError if a row is missing or damaged that was written before that checkpoint.
+    Raises UserError if a row from before that checkpoint is missing or damaged.
     """
     lines, known = _lines(path), known_rows(path, training, step, before)
     if len(lines) > known:

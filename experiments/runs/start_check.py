@@ -1,4 +1,4 @@
-"""What can be said of ``model.start`` from configs alone, before JAX is imported."""
+"""Checks ``model.start`` by the configs alone, before JAX is imported."""
 
 import json
 from typing import Any
@@ -9,14 +9,14 @@ from experiments.runs.directory import RunDirectory
 from experiments.system.errors import UserError, named_by
 
 KEY = "model.start"
-# What acts only where weights are drawn.
+# Options that act only where weights are drawn.
 _OF_RANDOM_WEIGHTS = ("update_bias", "forget_bias", "chrono_span")
 
 
 def check(config: Config) -> Config | None:
     """The config of the run that ``config`` begins with, or None if it begins with none.
 
-    Raises UserError, in one line, for a run that is not finished and one whose layers are others.
+    Raises UserError, in one line, if that run is not finished or has other layers.
     """
     if config.model.start is None:
         return None
@@ -26,7 +26,7 @@ def check(config: Config) -> Config | None:
     old, new = _layers(there), _layers(config)
     different = [key for key in new | old if new.get(key) != old.get(key)]
     if "model.cell.name" in different:
-        # The options of another cell are others as a matter of course.
+        # Another cell has other options in any case.
         different = [key for key in different if not key.startswith("model.cell.") or key == "model.cell.name"]
     if different:
         here = ", ".join(f"{key}={_shown(new.get(key))}" for key in different)
@@ -38,7 +38,7 @@ def check(config: Config) -> Config | None:
 
 
 def _layers(config: Config) -> dict[str, Any]:
-    """What has to be the same for weights to mean the same."""
+    """The settings, by path, that have to agree for weights to mean the same."""
     model = config.model
     cell = configs.flatten(model.cell.model_dump(mode="json"), "model.cell")
     return {key: value for key, value in cell.items() if key.rpartition(".")[2] not in _OF_RANDOM_WEIGHTS} | {

@@ -13,20 +13,20 @@ class UserError(Exception):
     exit_code = 2
 
     def __init__(self, messages: str | Iterable[str]):
-        """Take one line, or several for several mistakes found at once."""
+        """Take one line, or one for each of several mistakes."""
         self.messages = [messages] if isinstance(messages, str) else list(messages)
         super().__init__("\n".join(self.messages))
 
 
 class FailedOnTheWay(UserError):
-    """What went wrong after the work had begun, and is no mistake of the user's: a full disk, a plot that failed."""
+    """A failure after the work had begun that is no mistake of the user's: a full disk, a plot that failed."""
 
     exit_code = 1
 
 
 @contextlib.contextmanager
 def named_by(argument: str) -> Iterator[None]:
-    """Put the argument that is to blame before each line of a UserError."""
+    """Put ``argument``, which is to blame, before each line of a UserError from within."""
     try:
         yield
     except UserError as error:

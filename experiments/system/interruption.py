@@ -23,7 +23,7 @@ class Interruption:
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
-            # None: something outside Python had set it, and Python cannot set that again.
+            # A handler of None was set outside Python, and Python cannot set it again.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before = {}
 

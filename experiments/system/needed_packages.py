@@ -1,4 +1,4 @@
-"""Packages of our extras that a command imports: told in one line if one is missing or broken, before the work."""
+"""Tries packages of our extras before the work: one line names a package that is missing or broken."""
 
 import importlib
 import importlib.util
@@ -25,15 +25,15 @@ _EXTRAS = {
 }
 
 FOR_CONFIGS = ("yaml", "omegaconf", "pydantic", "rich.console")
-"""What every command imports at once."""
+"""What every command imports at its start."""
 FOR_PLOTS = ("matplotlib.figure", "matplotlib.backends.backend_agg")
 FOR_TENSORBOARD = ("tensorboardX.event_file_writer",)
 
 
 def need(*modules: str, what: str) -> None:
-    """Import ``modules``, which ``what`` needs; UserError with the line that installs the one that cannot be imported.
+    """Import ``modules``, which ``what`` needs; UserError, with the line that installs it, for one that fails.
 
-    They are imported, not looked for: a broken installation is found as well.
+    An import, unlike a search, also finds a broken installation.
     """
     for module in modules:
         root = module.partition(".")[0]
@@ -49,7 +49,7 @@ def need(*modules: str, what: str) -> None:
 
 
 def need_for_runs(*, plots: bool, tensorboard: bool) -> None:
-    """What a run with these settings of its block logging imports when it has trained already."""
+    """Try what a run with these settings in ``logging`` imports only after it has trained; UserError as of `need`."""
     if plots:
         need(*FOR_PLOTS, what="logging.plots")
     if tensorboard:
@@ -59,7 +59,7 @@ def need_for_runs(*, plots: bool, tensorboard: bool) -> None:
 def explanation(error: ImportError) -> str | None:
     """The line for an import that failed on the way, or None if it is a mistake in this repository.
 
-    What is not in the table is needed by one that is.
+    A package that is not in the table is taken for one that the extra "experiments" brings along.
     """
     root = (error.name or _raised_by(error)).partition(".")[0]
     if root in ("", "experiments", "gru_jax"):
@@ -69,7 +69,7 @@ def explanation(error: ImportError) -> str | None:
 
 
 def _raised_by(error: ImportError) -> str:
-    """The module that raised it: JAX names none where jaxlib is missing."""
+    """The module that raised ``error``, or ""; where jaxlib is missing, JAX's error names no module."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next

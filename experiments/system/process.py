@@ -1,7 +1,7 @@
 """A command as a process: its streams, its signals, and what it says of all that went wrong.
 
 Exit codes: 0 done, 1 failed on the way (a run diverged, a disk is full), 2 a mistake of the user's, 130 or 143 stopped
-by a signal, 141 its output was not wanted any more. Imports nothing that might be missing.
+by a signal, 141 the reader of its output has gone. This module imports nothing that might be missing.
 """
 
 import codecs
@@ -21,13 +21,13 @@ INTERRUPTED = 130
 _OUTPUT_NOT_WANTED = 141
 _SECONDS_UNTIL_AGAIN = 0.02
 
-# The machine's, where the same command may end well another time.
+# Errors of the machine: the same command may end well another time. Those of `_WRITERS` come of writing.
 _WRITERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MACHINES = (*_WRITERS, errno.EIO, errno.ENOMEM)
 
 
 def guarded(run: Callable[[], int]) -> int:
-    """The exit code of ``run()``; what a user or the machine got wrong is one line each on stderr."""
+    """Return the exit code of ``run()``, and print what the user or the machine got wrong to stderr, a line each."""
     _prepare_streams()
     try:
         try:
@@ -55,20 +55,20 @@ def guarded(run: Callable[[], int]) -> int:
 
 
 def exit_with(run: Callable[[], int]) -> None:
-    """As `guarded`, for the whole of a process: from its first import to its end."""
+    """Do as `guarded` for a whole process, from its first import to its end, and exit with the code."""
     sys.unraisablehook = _unraisable
     code = guarded(run)
-    # What is left is Python's own end, where an interrupt would print a traceback.
+    # Only Python's own shutdown is left. An interrupt there would print a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if code == INTERRUPTED:
-        # All that was to be closed is. Python may have another exit code in mind: after an interrupt within `exec`, as
-        # that of a named tuple, it ends by the signal, whoever caught it.
+        # Everything is closed by now. `sys.exit` may end otherwise: after an interrupt within `exec`, by which a named
+        # tuple is made, Python dies of the signal even though the interrupt was caught.
         os._exit(code)
     sys.exit(code)
 
 
 def _told(lines: list[str], code: int) -> int:
-    """Print to stderr, which may be closed or full, after what stdout has to say."""
+    """Flush stdout, print ``lines`` to stderr, and return ``code``; either stream may be closed or full."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -85,7 +85,7 @@ def _told(lines: list[str], code: int) -> int:
 def _os_error(error: OSError) -> int:
     name, reason = error.filename, error.strerror or str(error)
     if name is None and error.errno in _WRITERS:
-        # All that writes files names them.
+        # Whatever writes a file names it, so this was standard output.
         name = "standard output"
     where = f"{os.fsdecode(name) if isinstance(name, str | bytes) else name}: " if name is not None else ""
     if error.errno in _MACHINES:
@@ -94,7 +94,7 @@ def _os_error(error: OSError) -> int:
 
 
 def _unraisable(what: Any) -> None:
-    """An interrupt that came where Python drops exceptions, as in a callback of JAX's, comes again a little later."""
+    """Repeat, a little later, an interrupt that came where Python drops exceptions, as in a callback of JAX's."""
     if what.exc_type is not None and issubclass(what.exc_type, KeyboardInterrupt):
         # A signal, unlike `_thread.interrupt_main`, also ends a wait.
         again = threading.Timer(_SECONDS_UNTIL_AGAIN, os.kill, (os.getpid(), signal.SIGINT))
@@ -105,12 +105,12 @@ def _unraisable(what: Any) -> None:
 
 
 def _prepare_streams() -> None:
-    """Let nothing that is printed fail for its letters, and no file take the place of a stream that is closed."""
+    """See that every letter can be printed, and that no file opened later takes the place of a closed stream."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            # The lowest number that is free, which is this one.
+            # This opens the lowest free number, which is ``descriptor``.
             os.open(os.devnull, os.O_RDWR)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -125,7 +125,7 @@ def _forget_output() -> None:
 
 
 def _forget(stream: Any) -> None:
-    """Let what a stream still holds go nowhere: else Python's end would try again, and print a traceback."""
+    """Drop what a stream still holds: Python would try to write it again at its end, and print a traceback."""
     try:
         descriptor = stream.fileno()
     except (OSError, ValueError):
@@ -136,7 +136,7 @@ def _forget(stream: Any) -> None:
 
 
 def _as_bytes_or_escapes(error: UnicodeError) -> tuple[bytes, int]:
-    """Of a file name that is not text its bytes, as ls prints them; of a letter that the terminal lacks an escape."""
+    """Encode for `codecs` a file name that is not text as its bytes, as ls does, and any other letter as an escape."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     letters = error.object[error.start : error.end]

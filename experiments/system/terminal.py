@@ -1,4 +1,4 @@
-"""What the commands say on the terminal: lines, metrics beside their floors, the results of a run."""
+"""Prints what the commands say on the terminal: lines, metrics beside their floors, the results of a run."""
 
 import shutil
 import sys
@@ -9,17 +9,17 @@ from rich.console import Console
 from rich.table import Table
 
 _NARROWEST = 40
-"""Columns, below which no table is fitted to a terminal."""
+"""How many columns a terminal must have for tables to be fitted to it."""
 
 
 class _Terminal(Console):
     def on_broken_pipe(self) -> None:
-        """Raise it, where rich would end the process: `process` knows what to do then."""
+        """Raise the error, which `experiments/system/process.py` handles; rich would end the process."""
         raise BrokenPipeError
 
 
 def console() -> Console:
-    """Where to say it: as wide as the terminal, if a table has a place there."""
+    """The console that commands print to: as wide as the terminal, if a table has room there."""
     # A file or a pipe has no width of its own, and rich would fold tables at 80 columns. On a narrow terminal it would
     # cut numbers down to nothing: so lines are printed whole there, as into a file, and the terminal folds them.
     if sys.stdout.isatty() and shutil.get_terminal_size().columns >= _NARROWEST:
@@ -28,12 +28,12 @@ def console() -> Console:
 
 
 def say(console: Console, text: str) -> None:
-    """Print it as it is, lines however long."""
+    """Print ``text`` as it is, however long its lines are."""
     console.print(text, soft_wrap=True, markup=False)
 
 
 def show_results(console: Console, summary: Mapping[str, Any]) -> None:
-    """What the summary of a complete run says: test metrics, their floor, the time, a sample if there is one."""
+    """Print what the summary of a complete run says: test metrics, their floor, the time, a sample if there is one."""
     show_metrics(console, "test", summary.get("test", {}), summary.get("floor", {}))
     if summary.get("floor_note"):
         say(console, f"floor   {summary['floor_note']}")
@@ -46,7 +46,7 @@ def show_results(console: Console, summary: Mapping[str, Any]) -> None:
 
 
 def show_metrics(console: Console, split: str, metrics: Mapping[str, float], floor: Mapping[str, float]) -> None:
-    """A table of the metrics of a split; "-" beside a metric that the floor does not have, if there is one."""
+    """Print a table of the metrics of a split, beside the floor if there is one; "-": the floor lacks this metric."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in (split, "value", *(["floor"] if floor else [])):
         table.add_column(heading, justify="left" if heading == split else "right")

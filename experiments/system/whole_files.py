@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all: the one way in which everything here writes a file.
+"""The one way in which a file is written here as a whole: it appears complete or not at all.
 
 A regular file is written beside its place and renamed into it, with the permissions that it had. A symbolic link is
 followed and stays. A device or a pipe is written into and never replaced. An OSError names the file that was asked for.
@@ -33,7 +33,7 @@ def write_whole(path: Path, contents: str | bytes) -> None:
             _replace(target, data, None)
             return
         if (descriptor := _standard_stream(found)) is not None:
-            # Of a redirected stream, say `--page /dev/stdout > page.md`, a rename would leave the shell the old file.
+            # A rename would leave the shell the old file of a redirected stream, as in `--page /dev/stdout > page.md`.
             _write_all(descriptor, data)
         elif stat.S_ISREG(found.st_mode):
             _refuse_protected(path)
@@ -45,18 +45,18 @@ def write_whole(path: Path, contents: str | bytes) -> None:
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """As `write_whole`, for a mapping; NaN and infinity are refused with ValueError, as JSON has none."""
     text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    # What UTF-8 has no bytes for, of file names, is written as JSON's own escape.
+    # Letters of file names that UTF-8 has no bytes for are written as JSON's own escapes.
     write_whole(path, text.encode("utf-8", "backslashreplace"))
 
 
-# What a run cannot be read without.
+# The files that a run cannot be read without.
 _OF_RUNS = ("config.yaml", "command.txt", "environment.json", "metrics.jsonl", "summary.json")
 
 
 def check_target(path: Path, option: str, *, devices: bool = True) -> None:
     """Raise UserError, before the work, if `write_whole` could not write ``path``, which the user gave as ``option``.
 
-    ``devices``: whether what is no regular file may be written into.
+    ``devices``: whether ``path`` may be a device or a pipe.
     """
     try:
         found = os.stat(path)
@@ -83,7 +83,7 @@ def check_target(path: Path, option: str, *, devices: bool = True) -> None:
 def check_folder(path: Path, option: str) -> None:
     """Raise UserError, before the work, if the folder ``path`` can neither be made nor be written to.
 
-    ``option``: what chooses another.
+    ``option``: the option that chooses another folder.
     """
     place = path
     try:
@@ -113,7 +113,7 @@ def check_letters(path: Path) -> None:
 
 @contextlib.contextmanager
 def naming(path: Path | str) -> Iterator[None]:
-    """Let an OSError from within name ``path``: a full disk names no file, and a rename the file that it was to be."""
+    """Let an OSError from within name ``path``: that of a full disk names no file, that of a rename the draft."""
     try:
         yield
     except OSError as error:
@@ -139,7 +139,7 @@ def _replace(target: Path, data: bytes, before: os.stat_result | None) -> None:
 
 
 def _refuse_protected(path: Path) -> None:
-    """A rename would overwrite what its owner made read-only."""
+    """PermissionError for a file that its owner made read-only: a rename would overwrite it."""
     if not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
@@ -149,7 +149,7 @@ def _write_into(path: Path, found: os.stat_result, data: bytes) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if stat.S_ISBLK(found.st_mode):
         raise PermissionError(errno.EPERM, "a disk, not a file")
-    # Without O_NONBLOCK a pipe that nobody reads is waited for without end; so it is an error.
+    # O_NONBLOCK makes a pipe that nobody reads an error; the wait for a reader might never end.
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
     except OSError as error:
@@ -163,7 +163,7 @@ def _write_into(path: Path, found: os.stat_result, data: bytes) -> None:
 
 
 def _standard_stream(found: os.stat_result) -> int | None:
-    """Which of this process's output streams a regular file is, if one."""
+    """1 or 2 if the regular file ``found`` is stdout or stderr, which is then flushed; else None."""
     for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
         with contextlib.suppress(OSError):
             if stat.S_ISREG(found.st_mode) and os.path.samestat(found, os.fstat(descriptor)):

@@ -23,9 +23,9 @@ class Beginning:
     step: int = 0
     """How many steps are done."""
     seconds: float = 0.0
-    """Of training, that these took."""
+    """How long these steps took."""
     before: metrics_log.Before = metrics_log.NOTHING
-    """What stands in metrics.jsonl of the run that this one goes on from."""
+    """What metrics.jsonl has of the run that this one goes on from."""
     origin: continuation.Origin | None = None
     """That run, if its end is where this process begins."""
     start: Start | None = None
@@ -39,7 +39,7 @@ class Beginning:
             continuation.adopt(self.origin, directory)
 
     def lines(self) -> list[tuple[str, str]]:
-        """For the terminal, each with its heading."""
+        """Lines for the terminal, each with its heading."""
         told = []
         if self.origin:
             told = [("from", f"{self.origin.directory}, on from step {self.origin.step}")]
@@ -47,12 +47,12 @@ class Beginning:
         return told + [("start", line) for line in (self.start.lines() if self.start else [])]
 
     def facts(self) -> dict[str, Any]:
-        """For environment.json."""
+        """What environment.json says of the beginning."""
         return {"start": self.start.facts()} if self.start else {}
 
 
 def begin(experiment: Experiment, directory: RunDirectory) -> Beginning:
-    """Take up the latest checkpoint, if there is one, and cut metrics.jsonl back to it; else what the run begins with.
+    """Take up the latest checkpoint, and cut metrics.jsonl back to it; without one, begin as the config says.
 
     Raises UserError, before anything is written, for what is damaged, lost or does not fit.
     """
@@ -78,7 +78,7 @@ def begin(experiment: Experiment, directory: RunDirectory) -> Beginning:
 
 
 def where_it_began(experiment: Experiment, directory: RunDirectory) -> dict[str, Any]:
-    """For the summary: which run this one goes on from, or began with the weights of."""
+    """For the summary: the run that this one goes on from, or whose weights it began with; {} if there is none."""
     if experiment.config.training.continue_from:
         return {"continued": directory.read_continued()}
     start = (directory.read_environment() or {}).get("start")
@@ -98,11 +98,11 @@ def _at_the_end_of(origin: continuation.Origin, experiment: Experiment, like: Tr
 def _refuse_lost_checkpoints(
     experiment: Experiment, directory: RunDirectory, origin: continuation.Origin | None
 ) -> None:
-    """A run that had come past a checkpoint is not begun again unasked: its rows are results."""
+    """UserError for a run that had come past a checkpoint: its rows are results, so it is not begun again unasked."""
     rows = metrics_log.read(directory.metrics) if directory.metrics.exists() else []
     last = max((row["step"] for row in rows), default=0)
     first = origin.step if origin else 0
-    # The first checkpoint may have been at work when the process was killed; the second waits for it.
+    # The process may have been killed while it wrote the first checkpoint; the second waits for the first.
     if last > first + 2 * experiment.config.checkpoint.every:
         raise UserError(
             f"{directory.checkpoints}: empty, though metrics.jsonl reaches step {last}; put the checkpoints back, or "

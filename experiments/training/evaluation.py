@@ -20,7 +20,7 @@ _CONFUSION = "confusion"
 
 
 class Evaluator:
-    """Evaluates parameters on splits; compiles once for each shape of batch, and counts the time that takes apart."""
+    """Evaluates parameters on splits; compiles once for each shape of batch, and counts the time of that apart."""
 
     def __init__(self, experiment: Experiment):
         """Compile nothing yet."""
@@ -33,7 +33,7 @@ class Evaluator:
         return self._metrics(self._sums(params, split))
 
     def with_confusion(self, params: Any, split: str) -> tuple[dict[str, float], list[list[int]] | None]:
-        """As a call; also how many rows of each class (first index) were taken for each class, None without classes."""
+        """As a call, with the number of rows by true class (first index) and predicted class; None without classes."""
         summed = self._sums(params, split)
         confusion = summed.get(_CONFUSION)
         return self._metrics(summed), None if confusion is None else np.rint(confusion).astype(int).tolist()
@@ -108,7 +108,7 @@ def evaluate_checkpoint(
 ) -> tuple[int, str, dict[str, float], dict[str, float]]:
     """Evaluate the last checkpoint of a run on ``split``, writing nothing.
 
-    Returns the step that the parameters come from, which they are ("final" or "best"), the metrics, and the floor of
+    Returns the step of the parameters, whether they are the "final" or the "best" ones, the metrics, and the floor of
     the test split. Raises UserError if there is no checkpoint, the last one is damaged, or the data is not the run's.
     """
     experiment, params, step, origin = restore_trained(config, directory)

@@ -1,4 +1,4 @@
-"""What a config stands for: the task, the model, the state that training carries on, and one step of it."""
+"""What a config stands for: the task, the model, the state of training, and one step of training."""
 
 import dataclasses
 import math
@@ -19,7 +19,7 @@ from experiments.training.optimizers import build_optimizer, learning_rate_sched
 
 
 class Divergence(NamedTuple):
-    """The first step that was not finite, counted from 1, and its values; 0 while all are finite. Scalars."""
+    """The first step with a number that is not finite, counted from 1, and its values; 0: there is none. Scalars."""
 
     step: jax.Array
     loss: jax.Array
@@ -87,7 +87,7 @@ class Experiment:
         )
 
     def step_function(self) -> Callable[[TrainState, Batch], TrainState]:
-        """One step of training, to be compiled: dropout depends on the seed and the step alone."""
+        """One step of training, as a function to compile; its dropout depends on the seed and the step alone."""
         _, dropout_key = _keys(self.config.seed)
 
         def step(state: TrainState, batch: Batch) -> TrainState:
@@ -102,7 +102,7 @@ class Experiment:
 
             loss, grads = jax.value_and_grad(loss_of)(state.params)
             grad_norm = optax.tree.norm(grads)
-            # Optax counts steps in integers, and computes with them and floats.
+            # Optax counts steps in integers, and mixes them with floats.
             with jax.numpy_dtype_promotion("standard"):
                 updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
                 params = optax.apply_updates(state.params, updates)
@@ -121,11 +121,11 @@ class Experiment:
         return step
 
     def parameters_to_report(self, state: TrainState) -> tuple[Any, str]:
-        """The parameters that the test split is for, and where they come from: "final" or "best"."""
+        """The parameters to evaluate on the test split, and which they are: "final" or "best"."""
         return (state.params, "final") if state.best is None else (state.best.params, "best")
 
     def keep_if_best(self, state: TrainState, validation: dict[str, float]) -> TrainState:
-        """``state`` with its parameters as the best ones if ``validation`` says so (and training.keep_best)."""
+        """``state``, with its parameters as the best ones if ``validation`` is better; unchanged without a ``best``."""
         if state.best is None:
             return state
         name = self.task.metrics[0]

@@ -45,7 +45,7 @@ def sums(loss: Loss, outputs: jax.Array, targets: jax.Array, weights: jax.Array)
     nats; also "correct", the weight of the rows (or steps) whose largest logit is the target's.
 
     "squared_error": ``outputs`` and ``targets`` (..., features), ``weights`` (...); the loss of a row is the mean over
-    its features; also "absolute_error", the same with the distance.
+    its features; also "absolute_error", the same with absolute errors.
 
     "bernoulli": ``outputs`` (..., features) are logits of as many independent events, ``targets`` the same, 0 or 1; the
     loss of a row (or step) is the sum over its features, in nats.
@@ -77,7 +77,7 @@ def sums(loss: Loss, outputs: jax.Array, targets: jax.Array, weights: jax.Array)
 
 
 def mean_loss(loss: Loss, outputs: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
-    """Mean of the loss over all that weighs: the scalar to minimise; 0 if nothing weighs. Shapes as in `sums`."""
+    """The weighted mean of the loss, the scalar to minimise; 0 if all weights are 0. Shapes as in `sums`."""
     summed = sums(loss, outputs, targets, weights)
     return summed["loss"] / jnp.maximum(summed["weight"], 1)
 
@@ -85,7 +85,7 @@ def mean_loss(loss: Loss, outputs: jax.Array, targets: jax.Array, weights: jax.A
 def metrics(names: Sequence[str], summed: Mapping[str, float], scale: float = 1.0) -> dict[str, float]:
     """Turn ``summed``, the sums of a whole split, into the metrics ``names``, in that order.
 
-    ``scale``: what one unit of the targets is in the unit that errors are reported in.
+    ``scale``: the size of one unit of the targets, in the unit that errors are reported in.
     """
     weight = float(summed["weight"])
     mean = {name: float(value) / weight for name, value in summed.items() if name != "weight"}

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 def learning_rate_schedule(config: "OptimizerConfig", steps: int) -> optax.Schedule:
     """Learning rate at update 0, 1, ..., ``steps - 1``.
 
-    It rises along a line over ``warmup_steps`` updates, then stays, or falls to ``learning_rate * final_scale`` along
-    a line or half a cosine, which update ``steps`` would be the first to have.
+    It rises along a line over ``warmup_steps`` updates. Then it stays, or falls along a line or half a cosine; update
+    ``steps`` would be the first to have ``learning_rate * final_scale``.
     """
     peak, rest = config.learning_rate, steps - config.warmup_steps
     match config.schedule:
@@ -24,7 +24,7 @@ def learning_rate_schedule(config: "OptimizerConfig", steps: int) -> optax.Sched
             after = optax.cosine_decay_schedule(peak, rest, alpha=config.final_scale)
     if not config.warmup_steps:
         return after
-    # From a first step above 0, so that no update is wasted: peak * 1/(n+1), 2/(n+1), ..., n/(n+1), then the peak.
+    # The rise begins above 0, so that no update is wasted: peak * 1/(n+1), 2/(n+1), ..., n/(n+1), then the peak.
     rise = optax.linear_schedule(peak / (config.warmup_steps + 1), peak, config.warmup_steps)
     return optax.join_schedules([rise, after], [config.warmup_steps])
 

@@ -1,4 +1,4 @@
-"""What a run tells while it works: one live line on a terminal, now and then a plain line elsewhere."""
+"""Shows how far a run has come: one live line on a terminal, now and then a plain line elsewhere."""
 
 import time
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ class ProgressLine:
             )
 
     def step(self, step: int) -> None:
-        """``step`` steps are done; costs next to nothing."""
+        """Say that ``step`` steps are done; costs next to nothing."""
         self._step = step
         now = time.monotonic()
         if self._live is not None and now - self._updated >= _SECONDS_BETWEEN_UPDATES:
@@ -44,7 +44,7 @@ class ProgressLine:
             self._live.update(self._bar, completed=step, speed=self._speed(), loss=_number(self._loss))
 
     def row(self, row: Mapping[str, Any]) -> None:
-        """A row of metrics was written."""
+        """Say that a row of metrics was written."""
         if row["split"] == "train":
             self._loss = row["loss"]
             if self._live is not None or time.monotonic() - self._printed < _SECONDS_BETWEEN_PLAIN_LINES:
@@ -82,7 +82,7 @@ class ProgressLine:
 
 
 def _number(value: float, digits: int = 4) -> str:
-    """Four digits are enough to read: 0.01234, 2.345, 12350; "-" for what is not known yet."""
+    """A number in as many digits as are enough to read: 0.01234, 2.345, 12350; "-" for what is not known yet."""
     if value != value:
         return "-"
     text = f"{value:.{digits}g}"

@@ -24,8 +24,8 @@ def sample(
     """Return ``length`` characters that the model writes after ``prompt`` (which is not part of the answer).
 
     The same arguments give the same text. ``temperature`` divides the logits; 0 takes the likeliest character each
-    time. ``prompt=None`` is a new line, or the first of the alphabet where the text has one line only. Raises UserError
-    for a task without characters, a prompt that is empty or not of the alphabet, or a negative temperature or length.
+    time. ``prompt=None`` is a new line, or the first character of an alphabet without one. Raises UserError for a task
+    without characters, a prompt that is empty or not of the alphabet, or a negative temperature or length.
     """
     if prompt is None:
         prompt = "\n" if "\n" in task.alphabet else task.alphabet[:1]
@@ -48,7 +48,7 @@ def _write(
     def step(state: tuple[Any, jax.Array], key: jax.Array) -> tuple[tuple[Any, jax.Array], jax.Array]:
         carry, logits = state
         likeliest = jnp.argmax(logits, axis=-1)
-        # The divisor is kept from 0, where this draw is not used.
+        # A temperature of 0 must not divide; this draw is not used then.
         drawn = jax.random.categorical(key, logits / jnp.maximum(temperature, 1e-6))
         token = jnp.where(temperature > 0, drawn, likeliest).astype(jnp.int32)
         carry, outputs = advance(token[:, None], carry)

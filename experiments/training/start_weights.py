@@ -1,7 +1,7 @@
-"""Beginning a training with the weights of another run (``model.start``): which parts of it are taken, and which not.
+"""Begins a training with the weights of another run (``model.start``), and says which parts of them are taken.
 
 A part is a layer at the top of the model: ``input_layer``, ``recurrent``, ``output_layer`` and so on. Shapes alone do
-not say that a part means the same: rows of a read-out are classes, and vectors of tokens are of these tokens.
+not say that a part means the same: a read-out belongs to its classes, and vectors of tokens belong to these tokens.
 """
 
 import dataclasses
@@ -36,16 +36,16 @@ class Start:
     """The variables of the model."""
     run: str
     step: int
-    """Of that run, which the weights come from."""
+    """The step of that run that the weights come from."""
     origin: str
-    """Which they are: "final" or "best"."""
+    """Which weights they are: "final" or "best"."""
     taken: list[str]
-    """Parts."""
+    """The parts whose weights come from that run."""
     anew: dict[str, str]
     """Parts that begin at random, and why."""
 
     def facts(self) -> dict[str, Any]:
-        """For environment.json and the summary."""
+        """What environment.json and the summary say of the start."""
         return {
             "run": self.run,
             "step": self.step,
@@ -55,7 +55,7 @@ class Start:
         }
 
     def lines(self) -> list[str]:
-        """For the terminal."""
+        """Lines for the terminal."""
         first = f"{self.origin} parameters at step {self.step} of {self.run}; taken: {', '.join(self.taken)}"
         return [first, *(f"not taken: {part}, {why}" for part, why in self.anew.items())]
 
@@ -102,7 +102,7 @@ def _refusal(
     alike: "_Alike",
     all_of_ours: Mapping[str, Any],
 ) -> str:
-    """Why a part begins at random, or ""; UserError for one that the start is not without."""
+    """Why a part begins at random, or "" if it is taken; UserError for a part that no start can do without."""
     if theirs is None:
         return "which that run has not"
     sizes, others = ({path[-1]: jnp.shape(leaf) for path, leaf in leaves.items()} for leaves in (ours, theirs))
@@ -152,7 +152,7 @@ class _Alike:
         return None if isinstance(self._there, UserError) else self._there
 
     def classes(self) -> str:
-        """Of the outputs."""
+        """Why the outputs mean other classes, or ""."""
         if self._same_task:
             return ""
         here, there = self._here, self._other()
@@ -166,7 +166,7 @@ class _Alike:
         return self._unnamed(there, "which is of another task")
 
     def tokens(self) -> str:
-        """Of the inputs."""
+        """Why the inputs are other tokens, or ""."""
         if self._same_task:
             return ""
         here, there = self._here, self._other()
@@ -177,7 +177,7 @@ class _Alike:
         return self._unnamed(there, "which are of another task")
 
     def _unnamed(self, there: Task, of_another_task: str) -> str:
-        """What has no names means the same in one task on one set of data; sentences come from what the task says."""
+        """Why what has no names differs, or "" in one task on the same data; sentences depend on settings as well."""
         if self._here.name != there.name:
             return of_another_task
         alike = self._same_data and self._here.inputs == there.inputs and not isinstance(there.inputs, Sentences)
@@ -185,7 +185,7 @@ class _Alike:
 
 
 def _parts(params: Any) -> dict[str, dict[tuple[str, ...], Any]]:
-    """Leaves by part and path; of an ensemble those of its members, which lie side by side."""
+    """Leaves by part and path; the leaves of an ensemble hold those of its members side by side."""
     parts: dict[str, dict[tuple[str, ...], Any]] = {}
     for keys, leaf in jax.tree_util.tree_leaves_with_path(params):
         path = tuple(str(key.key) for key in keys)

@@ -1,7 +1,7 @@
 """Training: from a checked config to a finished run directory, resumed where an earlier process stopped.
 
-All that is written to metrics.jsonl is a function of (config, step). Per step the order is: update, row of the training
-split, row of the validation split, checkpoint; so a checkpoint of a step knows of all rows up to that step.
+All of metrics.jsonl is a function of (config, step). The order in a step is: update, row of the training split,
+row of the validation split, checkpoint. So the checkpoint of a step knows of all rows up to that step.
 """
 
 import contextlib
@@ -60,14 +60,14 @@ def train(config: Config, name: str, directory: RunDirectory, command: str, cons
     experiment = assemble(config)
     facts = environment.describe(dict(experiment.task.facts))
     with directory.lock():
-        # Again, now that nobody else is at work here.
+        # Ask again, now that no other process can be at work here.
         if directory.inspect(config) == "complete":
             return Outcome("complete", 0, directory.read_summary() or {})
         directory.refuse_other_data(experiment.task.facts)
         run = _Run(experiment, name, directory, console)
         directory.create(config, command)
         run.beginning.adopt(directory)
-        # What an interrupted process left there is no longer so.
+        # The summary of an interrupted process is no longer true.
         directory.summary.unlink(missing_ok=True)
         run.tell_start(facts)
         outcome = run.go()
@@ -115,7 +115,7 @@ class _Run:
     def go(self) -> Outcome:
         """Compile, train, evaluate, and write the summary.
 
-        A signal stops the training after the step at hand, with a checkpoint; before and after, it stops at once.
+        A signal during the steps stops the run after the step at hand, with a checkpoint; at other times, at once.
         """
         train_step = self._compile()
         with contextlib.ExitStack() as stack:
@@ -146,7 +146,7 @@ class _Run:
         return step
 
     def _steps(self, train_step: Any, interruption: Interruption, progress: ProgressLine) -> None:
-        """Take all steps that are left, or until a signal; with a checkpoint of the last one."""
+        """Take the steps that are left, or stop at a signal; either way the last step gets a checkpoint."""
         training = self.config.training
         ahead: deque[jax.Array] = deque()
         batch = self.experiment.train_batch(self.start + 1)
@@ -171,7 +171,7 @@ class _Run:
     def _log_training(self, step: int) -> metrics_log.Row:
         self._refuse_divergence()
         every = self.config.training.log_every
-        # Rows come at multiples, but for the last one of a run, which this one may go on from.
+        # Rows come at multiples of ``every``, and at the last step of a run: this run may go on from such a step.
         count = step - max((step - 1) // every * every, self.beginning.before.step)
         with jax.numpy_dtype_promotion("standard"):
             learning_rate = self.experiment.schedule(step - 1)

@@ -18,9 +18,9 @@ class Trained(NamedTuple):
     params: Any
     """The variables that `Experiment.model` is applied to."""
     step: int
-    """That the parameters come from; 0 before the first validation of a run that keeps the best ones."""
+    """The step that the parameters come from; 0 before the first validation of a run that keeps the best ones."""
     origin: str
-    """Which they are: "final" or "best"."""
+    """Which parameters they are: "final" or "best"."""
 
 
 def restore_trained(config: Config, directory: RunDirectory) -> Trained:
@@ -39,7 +39,7 @@ def restore_trained(config: Config, directory: RunDirectory) -> Trained:
 
 
 def last_trained(experiment: Experiment, directory: RunDirectory) -> Trained:
-    """What the last checkpoint of a run holds, which is a run of ``experiment`` and has a checkpoint."""
+    """What the last checkpoint of a run holds; it is a run of ``experiment``, and has at least one checkpoint."""
     step = saved_steps(directory.checkpoints)[-1]
     state, _ = restore(directory.checkpoints, step, jax.eval_shape(experiment.initial_state))
     params, origin = experiment.parameters_to_report(state)
