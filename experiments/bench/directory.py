@@ -1,4 +1,4 @@
-"""The directory of one bench, by the conventions of a run's. Nothing here imports JAX.
+"""The directory of one bench, laid out as the directory of a run is. Nothing here imports JAX.
 
 config.yaml  command.txt  environment.json  bench.json  table.md  plots/*.png
 """
@@ -29,7 +29,7 @@ class BenchDirectory:
         return str(self.path)
 
     def inspect(self, config: BenchConfig) -> results.Results | None:
-        """What was measured here of ``config``, to its end or not; UserError if it may not be measured here."""
+        """The results of ``config`` here, complete or not, or None; UserError if it may not be measured here."""
         kinds.refuse_what_holds_another(self.path, "bench")
         if not kinds.visible(self.path):
             return None
@@ -46,5 +46,5 @@ class BenchDirectory:
 
 
 def is_bench(path: Path) -> bool:
-    """Whether a run directory is a bench's and not a training run's, however far it came."""
+    """Whether a run directory is a bench's and not a training run's, however far the bench came."""
     return kinds.kind_of(path) == "bench"
