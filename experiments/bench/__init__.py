@@ -6,6 +6,6 @@ May import `config`, `results`, `runs`, `system` and `training`. From a config t
     problem, reference    the numbers that every contender gets, and what must come out
     contenders/           one file a contender: its weights, its layout, its call
     measurement, group    compiled, checked, calibrated, and then called in turn
-    run, directory        all of a config's groups, into a directory that outlives an interruption
-    results, tables, plots    what was measured, read back and shown; none of them imports JAX
+    run, machine, directory    all of a config's groups, on this machine, into a directory that outlives an interruption
+    results, tables, plots, pages    what was measured, read back and shown; none of them imports JAX
 """

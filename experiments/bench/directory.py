@@ -1,4 +1,4 @@
-"""The directory of one bench, by the conventions of a run's. Nothing here imports JAX.
+"""The directory of one bench, laid out as the directory of a run is. Nothing here imports JAX.
 
 config.yaml  command.txt  environment.json  bench.json  table.md  plots/*.png
 """
@@ -23,7 +23,7 @@ class BenchDirectory(CommandDirectory):
         self.table = self.path / "table.md"
 
     def inspect(self, config: BenchConfig) -> results.Results | None:
-        """What was measured here of ``config``, to its end or not; UserError if it may not be measured here."""
+        """The results of ``config`` here, complete or not, or None; UserError if it may not be measured here."""
         if not self.begun():
             return None
         self.refuse_another_config(config)

@@ -15,9 +15,9 @@ from experiments.bench.schema import BenchConfig, Mode, Option, Shape
 
 
 class Guard:
-    """Which contenders have been too slow already; for problems of one kind, of any size.
+    """Remembers which contenders were too slow already, for problems of one kind and any size.
 
-    Work is counted in operations, which all that grows makes grow.
+    Work is counted in operations, which grow with every size of a problem.
     """
 
     def __init__(self, max_seconds: float):
@@ -30,7 +30,7 @@ class Guard:
         return f"too slow: {reason}" if reason and work >= least else None
 
     def refuses_to_repeat(self, one: Measurement, work: int, shape: tuple[int, ...], seconds: float) -> str | None:
-        """As `refuses`, now that one call is known to take ``seconds``, and remembered for what is larger."""
+        """As `refuses`, now that one call took ``seconds``; a refusal is remembered for larger problems."""
         if seconds <= self._max_seconds:
             return None
         reason = f"one call took {seconds:.3g} s at {list(shape)}, more than max_seconds={self._max_seconds:g}"
@@ -40,27 +40,27 @@ class Guard:
 
 
 class _Ready(NamedTuple):
-    """What is about to be measured."""
+    """A measurement that lacks only its rounds, and the call to time."""
 
     one: Measurement
     call: Call
 
 
 class Check(NamedTuple):
-    """What was found of a contender's outputs on one problem."""
+    """A contender compared with the reference on one problem."""
 
     difference: float
-    """The largest of the outputs from the reference."""
+    """The largest difference of an output from the reference."""
     loss: float
-    """What the reference makes of the loss."""
+    """The loss of the reference's outputs."""
 
 
 Checks = dict[tuple[str, Shape, Option], Check]
-"""By contender and what it computes. Those of "forward" serve "training" too, whose programs return no outputs."""
+"""By contender, shape and option. Checks of "forward" serve "training" too, whose programs return no outputs."""
 
 
 class References:
-    """The outputs that are expected on one problem, each computed once: contenders differ in equations and biases."""
+    """The outputs expected on one problem, once for each form of the GRU: contenders differ in equations and biases."""
 
     def __init__(self) -> None:
         self._known: dict[Any, np.ndarray] = {}
@@ -88,7 +88,7 @@ def measure(
 ) -> None:
     """Fill in the measurements of ``group``; what cannot be measured says why in ``left_out``.
 
-    ``between`` is called now and then, and may raise, which leaves the group without times. ``checks`` holds those of
+    ``between`` is called now and then; if it raises, the group stays without times. ``checks`` holds the checks of
     earlier groups, and gets those made here.
     """
     ready: list[_Ready] = []
@@ -106,7 +106,7 @@ def measure(
         try:
             call = _prepare(one, problem, group.mode, config, guard, references, checks)
         except Exception as error:
-            # Whatever another library raises is told with its name, and the others go on.
+            # An error of another library is reported with its type, and the other contenders go on.
             one.left_out = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
             continue
         if call is not None:
@@ -169,7 +169,7 @@ def _prepare(
 def _difference(
     name: str, program: Program, mode: Mode, returned: Any, references: References, checks: Checks
 ) -> float:
-    """Of the outputs from the reference, or of the loss, whichever is larger."""
+    """The largest difference from the reference, of the outputs or of the loss."""
     key = (name, program.problem.shape, program.problem.option)
     if key not in checks:
         expected = references.of(program)

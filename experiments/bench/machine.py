@@ -20,7 +20,7 @@ _REPEATS = 5
 
 
 def describe() -> dict[str, Any]:
-    """What environment.json says of any run, and what else may change a time."""
+    """The facts that environment.json has of any run, and others that may change a time."""
     facts = environment.describe({})
     del facts["data"]
     packages = [peer.package for peer in registry.PEERS.values()]
@@ -44,7 +44,7 @@ def torch_facts() -> dict[str, Any]:
 
 
 def set_precision(precision: str | None) -> None:
-    """Of float32 products, in JAX and in torch if it is installed alike; None changes nothing."""
+    """Set the precision of float32 products alike in JAX and, if installed, in torch; None changes nothing."""
     if precision is None:
         return
     jax.config.update("jax_default_matmul_precision", precision)
@@ -58,7 +58,7 @@ def set_precision(precision: str | None) -> None:
 def matmul_rates(sizes: Sequence[int], dtype: str) -> dict[str, float]:
     """Operations a second of (n, n) @ (n, n) for each n, the best of a few calls through `jax.jit`.
 
-    By the machinery that runs the contenders on JAX, with as many threads, so that it says what this process could do.
+    The machinery and the threads are those of the contenders on JAX, so the rates say what this process could do.
     """
     multiply = jax.jit(jnp.matmul)
     rates = {}

@@ -1,4 +1,4 @@
-"""How time is measured: everyone in turn, round after round, so that what disturbs the machine disturbs all alike."""
+"""Measures time: all contenders in turn, round after round, so that what disturbs the machine disturbs all alike."""
 
 import contextlib
 import gc
@@ -12,7 +12,7 @@ _MOST_CALLS = 100_000
 
 
 def seconds_of(run: Callable[[], Any]) -> float:
-    """What one call takes."""
+    """How long one call takes."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
@@ -30,11 +30,11 @@ def interleaved(
     seed: int,
     between: Callable[[], None],
 ) -> list[list[float]]:
-    """Seconds a call, for each of ``runs`` a list with one number a round.
+    """Seconds a call: for each of ``runs`` a list with one number for each round.
 
-    In each round every one of ``runs`` is called ``calls`` times on end, in an order that is shuffled anew. Short
-    measurements begin with a call that is not counted, as the one before has left its own data in the caches, and its
-    threads may still wait for work. ``between`` is called before each measurement, and may raise.
+    Each round calls every one of ``runs`` ``calls`` times on end, in an order that is shuffled anew. A measurement of
+    several calls begins with one that is not counted: the measurement before it has left its own data in the caches,
+    and its threads may still wait for work. ``between`` is called before each measurement, and may raise.
     """
     times: list[list[float]] = [[] for _ in runs]
     shuffle = random.Random(seed)

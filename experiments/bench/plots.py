@@ -1,4 +1,4 @@
-"""What was measured, as pictures: bench.png by shape, growth.png on two logarithmic axes. Reads results only."""
+"""Draws what was measured: bench.png by shape, growth.png on two logarithmic axes. Reads results only."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ _MARKERS = "osD^vP*X<>hd"
 
 
 def draw(results: Results, folder: Path) -> list[Path]:
-    """Draw what there is into ``folder``; the paths of the pictures."""
+    """Draw what there is into ``folder``; returns the paths of the pictures."""
     with drawing(folder):
         figures = {"bench.png": _shapes(results), "growth.png": _growth(results)}
         folder.mkdir(exist_ok=True)
@@ -23,14 +23,14 @@ def draw(results: Results, folder: Path) -> list[Path]:
 
 
 def missing(results: Results, folder: Path) -> list[Path]:
-    """What `draw` would draw and is not there; nothing is drawn."""
+    """The pictures of `draw` that are not there; nothing is drawn."""
     growth = [group for group in results.of("growth") if group.axis]
     expected = {"bench.png": results.of("shapes"), "growth.png": growth}
     return [folder / name for name, groups in expected.items() if groups and not (folder / name).is_file()]
 
 
 def _shapes(results: Results) -> "Figure | None":
-    """A panel a mode: a column a shape, a dot a contender with the middle half of its rounds."""
+    """A panel for each mode, a column for each shape; a dot is a contender, with the middle half of its rounds."""
     modes = list(dict.fromkeys(group.mode for group in results.of("shapes")))
     if not modes:
         return None
@@ -68,7 +68,7 @@ def _growth(results: Results) -> "Figure | None":
 
 
 def _dots(panel: "Axes", results: Results, name: str, groups: list[Group], xs: list[float], *, line: bool) -> None:
-    """The medians of a contender, with the quartiles as bars."""
+    """Draw the medians of a contender, with the quartiles as bars."""
     points = [(x, one) for x, group in zip(xs, groups, strict=True) if (one := group.find(name))]
     number = results.contenders.index(name)
     medians = [1e3 * one.median for _, one in points]
@@ -86,7 +86,7 @@ def _dots(panel: "Axes", results: Results, name: str, groups: list[Group], xs: l
         linestyle="-" if line else "",
         linewidth=2.2 if ours else 1.1,
         elinewidth=1,
-        # The first contender on top: where two of ours are level, it is the one to be seen.
+        # The first contender is on top, so that it is seen where two of ours are level.
         zorder=(3 if ours else 2) + 1 / (1 + number),
     )
 
@@ -94,7 +94,7 @@ def _dots(panel: "Axes", results: Results, name: str, groups: list[Group], xs: l
 def _finished(figure: "Figure", panels: list["Axes"]) -> "Figure":
     for panel in panels:
         panel.set_yscale("log")
-    # A contender may be in one panel only: the first of each name.
+    # A contender may be in one panel only, so the legend takes the first entry of each name.
     entries = {}
     for panel in panels:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):

@@ -25,9 +25,9 @@ class Weights(NamedTuple):
     """(3H,)"""
 
     def with_gates_on_input_bias(self, *, candidate: bool = False) -> "Weights":
-        """The same function with b_h zero in r and z, where it is but added to b_i, for libraries without it there.
+        """The same function with b_h of r and z added to b_i instead, for libraries that lack b_h there.
 
-        ``candidate``: move all of b_h; the same function only where the reset gate comes before the product.
+        ``candidate``: move all of b_h, which keeps the function only if the reset gate comes before the product.
         """
         moved = self.b_h.copy()
         if not candidate:
@@ -35,7 +35,7 @@ class Weights(NamedTuple):
         return self._replace(b_i=self.b_i + moved, b_h=self.b_h - moved)
 
     def without_hidden_bias(self) -> "Weights":
-        """A GRU without a bias beside h."""
+        """These weights with b_h zero: a GRU without a bias beside h."""
         return self._replace(b_h=np.zeros_like(self.b_h))
 
     def gates(self) -> "list[Weights]":
@@ -130,7 +130,7 @@ class Problem:
 
     @property
     def outputs(self) -> int:
-        """How many numbers of ys are not padding: what the mean in the loss is over."""
+        """How many numbers of ys are not padding; the loss is the mean over these."""
         return int(self.valid.sum()) * self.features
 
 

@@ -1,4 +1,4 @@
-"""The GRU in NumPy float64, step by step: what the outputs of every contender are held to."""
+"""The GRU in NumPy float64, step by step, with which the outputs of every contender are compared."""
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def largest_difference(problem: Problem, ys: np.ndarray, expected: np.ndarray) -> float:
-    """The largest |ys - expected| outside of the padding, where libraries differ on purpose; inf for another shape."""
+    """The largest |ys - expected|, inf for another shape; not in the padding, where libraries differ on purpose."""
     if ys.shape != expected.shape:
         return float("inf")
     difference = np.abs(np.where(problem.valid[:, :, None], ys - expected, 0.0))

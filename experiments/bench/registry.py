@@ -36,7 +36,7 @@ class Ours(NamedTuple):
 
     backend: str = "auto"
     vmap: bool = False
-    """`jax.vmap` over the batch of a scan without one, in place of a batch axis."""
+    """Whether `jax.vmap` over a scan of single rows takes the place of a batch axis."""
     remat: int | None = None
 
 
@@ -69,7 +69,7 @@ def is_jax_peer(name: str) -> bool:
 
 
 def check_names(names: Sequence[str]) -> None:
-    """ValueError, listing what there is, if one of ``names`` is no contender or stands there twice."""
+    """Raise ValueError, which lists the contenders, if one of ``names`` is none or stands there twice."""
     for place, name in enumerate(names):
         if name not in PEERS and ours(name) is None:
             known = ["gru_jax", *(f"gru_jax:{backend}" for backend in _BACKENDS), "gru_jax:vmap", *PEERS]
@@ -84,7 +84,7 @@ def check_names(names: Sequence[str]) -> None:
 
 
 def missing(names: Sequence[str]) -> dict[str, str]:
-    """Why and how to mend it, for each contender among ``names`` whose package is not installed."""
+    """For each contender among ``names`` that is not installed: what it lacks, and how to install that."""
     reasons = {}
     for name in names:
         peer = PEERS.get(name)

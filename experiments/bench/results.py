@@ -1,4 +1,4 @@
-"""What a bench measured: plain records, and bench.json to and from them."""
+"""What a bench measured, as plain records; writes them to bench.json and reads them back."""
 
 import dataclasses
 import json
@@ -18,26 +18,26 @@ Kind = Literal["shapes", "masked", "growth"]
 
 @dataclasses.dataclass
 class Measurement:
-    """One contender on one problem. What is None was not reached, or is not known of this contender."""
+    """One contender on one problem. A field that is None was not reached, or is not known of this contender."""
 
     contender: str
     option: Option
     """The masks that were asked for."""
     computed: Option | None = None
-    """The masks that its library has, by itself or by hand; only keras computes less than it is asked for."""
+    """The masks that it applied, by its library or by hand; only keras applies fewer than it is asked for."""
     left_out: str | None = None
     """Why there are no times; None if there are."""
     note: str = ""
     difference: float | None = None
-    """From the float64 reference: the largest of all outputs, and of the loss."""
+    """The largest difference from the float64 reference, of all outputs and of the loss."""
     compile_seconds: float | None = None
     first_call_seconds: float | None = None
     temporary_bytes: int | None = None
     flops: int | None = None
     calls: int | None = None
-    """In one measurement, a round's share."""
+    """How many calls each round makes."""
     rounds: list[float] = dataclasses.field(default_factory=list)
-    """Seconds a call, one a round, in the order of the rounds."""
+    """Seconds a call, one number for each round, in order."""
 
     @property
     def median(self) -> float:
@@ -46,7 +46,7 @@ class Measurement:
 
     @property
     def quartiles(self) -> tuple[float, float]:
-        """Between which half of the rounds lie."""
+        """Seconds a call, between which the middle half of the rounds lies."""
         if len(self.rounds) == 1:
             return self.rounds[0], self.rounds[0]
         first, _, third = statistics.quantiles(self.rounds, n=4, method="inclusive")
@@ -62,7 +62,7 @@ class Group:
     shape: Shape
     measurements: list[Measurement]
     axis: str | None = None
-    """Of growth: which of T, B and H it is that grows."""
+    """With kind "growth", the size that grows: T, B or H."""
 
     def find(self, contender: str, option: Option = "plain") -> Measurement | None:
         """The measurement, if it has times."""
@@ -83,9 +83,9 @@ class Results:
     contenders: list[str]
     """All that were asked for, in the config's order."""
     baseline: str | None
-    """The one that ratios divide by."""
+    """The contender that ratios divide by."""
     missing: dict[str, str]
-    """Contenders that are not installed, with the way out."""
+    """Contenders that are not installed, with how to install them."""
     matmul: dict[str, float]
     """Floating-point operations a second of square products by their width."""
     status: Literal["running", "complete", "interrupted"] = "running"
@@ -93,7 +93,7 @@ class Results:
 
     @property
     def matmul_rate(self) -> float:
-        """The machine's own limit, as far as it was seen: the best of the square products."""
+        """The machine's limit, as far as it was measured: the best rate of the square products."""
         return max(self.matmul.values())
 
     def of(self, kind: Kind, mode: Mode | None = None) -> list[Group]:
@@ -106,7 +106,7 @@ class Results:
 
 
 def write(results: Results, path: Path) -> None:
-    """Write bench.json in one rename; beside the rounds it says what follows from them, for readers without us."""
+    """Write bench.json in one rename, with what follows from the rounds for readers without this package."""
     values = {"version": VERSION, **dataclasses.asdict(results), "matmul_rate": results.matmul_rate}
     for group, written in zip(results.groups, values["groups"], strict=True):
         for one, record in zip(group.measurements, written["measurements"], strict=True):
@@ -127,7 +127,7 @@ def _derived(one: Measurement, group: Group, rate: float) -> dict[str, Any]:
 
 
 def fraction(one: Measurement, rate: float) -> float:
-    """Which share of the machine's matmul rate the measurement's counted operations make."""
+    """The rate of the measurement's counted operations, as a share of the machine's matmul rate."""
     return (one.flops or 0) / (one.median * rate)
 
 

@@ -1,10 +1,10 @@
-"""All groups of a bench, one after the other; what is measured is written after each, and survives an interruption."""
+"""Measures all groups of a bench in turn; the results are written after each, and so survive an interruption."""
 
 import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-# JAX would take most of a GPU's memory for itself, and leave torch beside it without.
+# JAX would take most of a GPU's memory for itself, and leave none to torch.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
@@ -32,7 +32,7 @@ class _Interrupted(Exception):
 
 
 def bench(config: BenchConfig, directory: BenchDirectory, command: str, console: Console) -> Outcome:
-    """Measure everything that ``config`` asks for into ``directory``, or as much as there is before a signal.
+    """Measure all that ``config`` asks for into ``directory``, or as much of it as comes before a signal.
 
     ``command``: what repeats it, for command.txt and bench.json. Raises UserError if another process is at work there.
     """
@@ -96,7 +96,7 @@ def _measure_all(
 
 
 def _groups(config: BenchConfig, missing: dict[str, str]) -> Iterator[Group]:
-    """What is to be measured, and in which order; nothing is in it of those that are missing."""
+    """What is to be measured, in order, without the contenders that are missing."""
     present = [name for name in config.contenders if name not in missing]
 
     def measurements(options: list[Option]) -> list[Measurement]:
@@ -125,7 +125,7 @@ def _title(group: Group) -> str:
 
 
 def _lines(group: Group) -> Iterator[str]:
-    """A line for each measurement, as it comes."""
+    """A line for each measurement of a group."""
     for one in group.measurements:
         name = one.contender if one.option == "plain" else f"{one.contender} {one.option}"
         if one.left_out:

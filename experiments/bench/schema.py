@@ -53,11 +53,11 @@ class MaskedConfig(Block):
 
     shapes: Shapes = ()
     options: Annotated[list[Option], Field(min_length=1, default=["plain", "lengths", "resets", "both"])]
-    """All of these at one shape take their turns in the same rounds."""
+    """At each shape, all of these take their turns in the same rounds."""
 
 
 class GrowthConfig(Block):
-    """What becomes of the time as one size grows and the others stay at ``fixed``."""
+    """How the time changes as one size grows and the others stay at ``fixed``."""
 
     fixed: OneShape = (128, 8, 64, 64)
     T: Sizes = ()
@@ -79,9 +79,9 @@ class BenchConfig(Block):
     seconds_per_measurement: Seconds = 0.05
     """A measurement is as many calls as fill this time, one at least."""
     max_seconds: Seconds = 20.0
-    """A contender of which one call takes longer is not run on larger problems of the same kind."""
+    """A contender with a longer call is not run on larger problems of the same kind."""
     max_gigabytes: Seconds = 16.0
-    """A program whose temporary memory, as XLA plans it, is larger is not run; torch has no such plan."""
+    """A program that needs more temporary memory, as XLA plans it, is not run; torch has no such plan."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     matmul_precision: Literal["float32", "tensorfloat32"] | None = None
     """Of float32 products on a GPU, in JAX and torch alike; null leaves each library at its own default."""

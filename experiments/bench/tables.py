@@ -47,7 +47,7 @@ def terminal(results: Results) -> Stack:
 
 
 def tables(results: Results) -> list[Table]:
-    """Times and ratios by shape for each mode, the cost of masks, and growth; those of which there is something."""
+    """Times and ratios by shape for each mode, the cost of masks, and growth; without empty tables."""
     made = []
     for mode in dict.fromkeys(group.mode for group in results.groups):
         made += _shapes(results, results.of("shapes", mode), mode)
@@ -85,7 +85,7 @@ def _shapes(results: Results, groups: list[Group], mode: Mode) -> list[Table]:
 
 
 def _ratios(results: Results, groups: list[Group]) -> tuple[list[list[str]], list[str]]:
-    """How many times longer the rivals take than the baseline, and where it is not the faster one."""
+    """Rows and notes: how many times longer the rivals take than the baseline, and where the baseline is not faster."""
     mine = results.baseline
     if mine is None:
         return [], []
@@ -112,7 +112,7 @@ def _ratios(results: Results, groups: list[Group]) -> tuple[list[list[str]], lis
 
 
 def _masked(results: Results, groups: list[Group], mode: Mode) -> list[Table]:
-    """A table a shape: contenders down, masks across, with what the masks cost over the plain call of the same."""
+    """A table for each shape: contenders down, masks across, and what the masks cost over a contender's plain call."""
     made = []
     for group in groups:
         options = list(dict.fromkeys(one.option for one in group.measurements))
@@ -175,7 +175,7 @@ def _details(results: Results) -> list[Table]:
 
 
 def geometric_mean(ratios: Sequence[float | None]) -> float | None:
-    """Of those that are known; None if none is."""
+    """The geometric mean of the ratios that are known; None if none is."""
     known = [ratio for ratio in ratios if ratio is not None]
     return math.exp(sum(map(math.log, known)) / len(known)) if known else None
 
@@ -190,13 +190,13 @@ def _time(group: Group, name: str) -> float | None:
 
 
 def _best(group: Group, option: str = "plain") -> float | None:
-    """Among those that computed the whole of what was asked for."""
+    """The best median of the contenders that computed all that was asked for; None without any."""
     times = [one.median for one in group.measurements if one.option == one.computed == option and not one.left_out]
     return min(times, default=None)
 
 
 def _left_out(groups: list[Group]) -> list[str]:
-    """A line for each contender and reason, with where that was."""
+    """A line for each contender and reason, with the shapes and masks that it holds for."""
     places: dict[tuple[str, str], list[str]] = {}
     for group in groups:
         for one in group.measurements:

@@ -12,7 +12,7 @@ _ROUNDS, _SECONDS = 7, 0.3
 
 
 class Cost(NamedTuple):
-    """Of one training step, compiled."""
+    """What one compiled training step takes."""
 
     milliseconds: float
     """Median over rounds."""
@@ -21,7 +21,7 @@ class Cost(NamedTuple):
 
 
 def measure(experiments: dict[str, Experiment]) -> dict[str, Cost]:
-    """Run steps of all of them in turns on their first training batch."""
+    """Run training steps of all experiments in turns, each on its first training batch; returns what a step takes."""
     programs: dict[str, Any] = {}
     counts: dict[str, int] = {}
     for name, experiment in experiments.items():

@@ -1,11 +1,11 @@
 """How far back gradients reach: the spectral norm of d s_T / d s_t against T - t.
 
-s is the whole state of the recurrent layers (h; for an LSTM h and c), so that what a cell remembers anywhere in it
-counts. J_t = d s_t / d s_(t-1) is taken by autodiff at each step of real rows, and
+s is the whole state of the recurrent layers (h; for an LSTM h and c), so that all that a cell remembers counts. At each
+step of real rows, autodiff gives J_t = d s_t / d s_(t-1). The product
 
     d s_T / d s_t = J_T J_(T-1) ... J_(t+1)
 
-is multiplied up from the right end, with its scale kept apart as a logarithm, since it may underflow float32.
+is built up from step T backwards. Its scale is kept apart as a logarithm, since it may underflow float32.
 """
 
 from typing import Any
@@ -65,5 +65,5 @@ def log10_norms(experiment: Experiment, params: Any, inputs: np.ndarray) -> list
         return jax.lax.scan(back, (identity, jnp.float32(0)), jacobians, reverse=True)[1][::-1]
 
     rows = jax.jit(lambda inputs: jax.lax.map(of_row, inputs))(jnp.asarray(inputs))
-    # A norm of exactly 0, which no logarithm has, is drawn as the smallest float32.
+    # A norm of exactly 0 has no logarithm, so it is drawn as the smallest float32.
     return np.maximum(np.asarray(rows, np.float64), -45.0).mean(axis=0).tolist()

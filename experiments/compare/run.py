@@ -1,4 +1,4 @@
-"""All runs of a comparison, one after the other; each resumes by itself, so a comparison that was stopped goes on."""
+"""Trains all runs of a comparison in turn; each resumes by itself, so a comparison that was stopped goes on."""
 
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
 def compare(config: CompareConfig, name: str, directory: CompareDirectory, command: str, console: Console) -> Outcome:
     """Train every variant with every seed, measure what a step costs, and write the table and the plots.
 
-    ``command``: what repeats and resumes it. A run that diverges counts as such and stops nothing else. Raises
+    ``command``: what repeats and resumes the comparison. A run that diverges is counted and stops no other. Raises
     UserError for a directory that may not be used, or a cell that cannot be run.
     """
     need_jit("compare")
@@ -41,7 +41,7 @@ def compare(config: CompareConfig, name: str, directory: CompareDirectory, comma
         _check_gradient_flow(config, next(iter(found.values())))
     with directory.lock():
         directory.begin(config, command)
-        # Whatever is there was written before the runs below were looked at again.
+        # Earlier results may not fit the runs below, which are looked at again.
         directory.results.unlink(missing_ok=True)
         seeds = config.compare.seeds
         for number, (variant, one) in enumerate(found.items()):
@@ -72,7 +72,7 @@ def compare(config: CompareConfig, name: str, directory: CompareDirectory, comma
 
 
 def _check_gradient_flow(config: CompareConfig, first: Config) -> None:
-    """Refuse before the trainings what could not be measured after them."""
+    """Raise UserError before the runs are trained if gradient flow could not be measured after that."""
     task, model, block = config.task, config.model, config.compare.gradient_flow
     if model.bidirectional:
         raise UserError("compare.gradient_flow: expected layers in one direction; set model.bidirectional=false")
@@ -86,7 +86,7 @@ def _check_gradient_flow(config: CompareConfig, first: Config) -> None:
 
 
 def _train(config: Config, directory: RunDirectory, name: str, command: str, console: Console) -> int:
-    """Train one run, unless it was done; the exit code of a signal, or 0."""
+    """Train one run, unless it is done; returns the exit code of a signal, or 0."""
     summary = directory.read_summary() or {}
     if summary.get("status") in ("complete", "diverged"):
         _say(console, f"{directory}: {summary['status']} before")
@@ -112,7 +112,7 @@ def _summary(directory: CompareDirectory, variant: str, config: Config, seeds: l
 def _gradient_flow(
     config: CompareConfig, directory: CompareDirectory, experiments: dict[str, Experiment]
 ) -> dict[str, dict[str, list[float]]]:
-    """log10 norms by distance, before and after training with the first seed, of the cells at equal width (or else)."""
+    """log10 norms by distance, before and after training with the first seed, of the variants of the first match."""
     block = config.compare.gradient_flow
     assert block is not None
     match = config.compare.match[0]

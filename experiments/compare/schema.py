@@ -1,4 +1,4 @@
-"""The config of a comparison: that of a run, and which cells take its place. Nothing here imports JAX."""
+"""The config of a comparison: a run's config, and the cells to put into it. Nothing here imports JAX."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -24,9 +24,9 @@ class ComparisonConfig(Block):
     """What is compared."""
 
     cells: Annotated[list[CellConfig], Field(min_length=2)]
-    """Each takes the place of model.cell; the first is what the others' parameters are matched to."""
+    """Each takes the place of model.cell; the others' parameters are matched to those of the first."""
     match: Annotated[list[Match], Field(min_length=1, default=["width", "parameters"])]
-    """"width": every cell as wide as model.features; "parameters": as wide as brings it nearest to the first cell."""
+    """"width": every cell is as wide as model.features; "parameters": its width brings it nearest to the first cell."""
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1, default=[0])]
     gradient_flow: GradientFlowConfig | None = None
 

@@ -19,7 +19,7 @@ def label(cell: str, match: Match) -> str:
 
 
 def variants(config: CompareConfig) -> dict[str, Config]:
-    """The config of each variant with the first seed, by label; the first cell, which both ways fit, once.
+    """The config of each variant with the first seed, by label; the first cell, which fits both matches, is there once.
 
     Raises UserError where a cell cannot be run on the task.
     """
@@ -50,7 +50,7 @@ def _with(config: CompareConfig, number: int, features: int | tuple[int, ...]) -
 
 
 def _counter(config: CompareConfig) -> Callable[[Config], int]:
-    """How many parameters a variant has; the data, which is the same for all, is loaded once."""
+    """A function that counts a variant's parameters; the data, which is the same for all, is loaded once."""
     task = tasks.build(config.task)
     inputs = jax.tree.map(lambda leaf: leaf[:1], task.train_batch(0, 1, 1).inputs)
 
@@ -61,7 +61,7 @@ def _counter(config: CompareConfig) -> Callable[[Config], int]:
 
 
 def _matched(config: CompareConfig, number: int, wanted: int, parameters: Callable[[Config], int]) -> Config:
-    """As wide as brings the parameters nearest to ``wanted``; layers keep the proportions of their widths."""
+    """The config with the parameters nearest to ``wanted``; layers keep the proportions of their widths."""
     widest = max(config.model.widths)
 
     def scaled(width: int) -> Config:

@@ -20,7 +20,7 @@ _FLOAT = onnx.TensorProto.FLOAT
 def onnx_model(
     model: SequenceModel | Ensemble, params: Any, signature: Signature, metadata: Mapping[str, str]
 ) -> onnx.ModelProto:
-    """The model without dropout, with the inputs and outputs of ``signature``, as ONNX's checker has passed it.
+    """The model without dropout, with the inputs and outputs of ``signature``; it has passed ONNX's checker.
 
     ``params``: its variables; ``metadata``: strings by name, for `metadata_props`. An ensemble is its members side by
     side. Raises ValueError for a cell that ONNX has no operator for.
@@ -76,13 +76,13 @@ def _ensemble(graph: gru_jax.export.Graph, model: Ensemble, params: Any, given: 
 
 
 def _of_member(params: Any, number: int) -> Any:
-    """The parameters of one member of those of all, whose leaves begin with the members."""
+    """The parameters of one member; in ``params`` axis 0 of every leaf is the members."""
     if isinstance(params, Mapping):
         return {name: _of_member(below, number) for name, below in params.items()}
     return params[number]
 
 
 def _beside(graph: gru_jax.export.Graph, values: list[str], name: str) -> str:
-    """(members, ...) of what each member says."""
+    """The members' ``values`` as one array (members, ...)."""
     first = graph.initializer(np.array([0]))
     return graph.add("Concat", [graph.add("Unsqueeze", [value, first]) for value in values], axis=0, name=name)

@@ -20,10 +20,9 @@ def dense(graph: gru_jax.export.Graph, params: Any, xs: str, name: str) -> str:
 def read_out(
     graph: gru_jax.export.Graph, readout: str, params: Any, carry: Any, ys: str, lengths: str
 ) -> tuple[str, str | None]:
-    """What the output layer sees, and with "attention" the weights (B, T).
+    """What the output layer sees, (B, T, F) with "every", else (B, F); and the weights (B, T) with "attention".
 
-    (B, T, F) with "every", else (B, F). ``ys``: (T, B, F), 0 in the padding; ``carry``: the final one of each layer, as
-    `gru_jax.export.add_layers` gives it.
+    ``ys``: (T, B, F), 0 in the padding; ``carry``: the final carry of each layer, from `gru_jax.export.add_layers`.
     """
     if readout == "every":
         return graph.add("Transpose", [ys], perm=[1, 0, 2], name="steps"), None
@@ -35,7 +34,7 @@ def read_out(
 
 
 def _last(graph: gru_jax.export.Graph, carry: Any) -> str:
-    """What each direction read last is its final state, h of an LSTM: (D, B, H) to (B, D H)."""
+    """The final state of each direction, which is where it read last, h of an LSTM: (D, B, H) to (B, D H)."""
     rows_first = graph.add("Transpose", [carry[-1][0]], perm=[1, 0, 2])
     return graph.add("Flatten", [rows_first], axis=1, name="last")
 
@@ -50,7 +49,7 @@ def _mean(graph: gru_jax.export.Graph, ys: str, lengths: str) -> str:
 def _attention(graph: gru_jax.export.Graph, params: Any, ys: str, lengths: str) -> tuple[str, str]:
     """`gru_jax.attention_pooling`: weights = softmax over the valid steps of u · tanh(y W + b), all 0 without any."""
     w, b = (graph.initializer(np.asarray(params[name]), f"pooling_{name}") for name in "wb")
-    # As a column: onnxruntime refuses to multiply no rows with a vector.
+    # u is a column, since onnxruntime refuses to multiply no rows with a vector.
     u, last = graph.initializer(np.asarray(params["u"])[:, None], "pooling_u"), graph.initializer(np.array([2]))
     inner = graph.add("Tanh", [graph.add("Add", [graph.add("MatMul", [ys, w]), b])])
     scores = graph.add("Squeeze", [graph.add("MatMul", [inner, u]), last], name="scores")
@@ -58,11 +57,11 @@ def _attention(graph: gru_jax.export.Graph, params: Any, ys: str, lengths: str) 
     first = graph.initializer(np.array([0]))
     lowest = graph.initializer(np.finfo(np.float32).min)
     highest = graph.add("ReduceMax", [graph.add("Where", [valid, scores, lowest])], axes=[0], keepdims=1)
-    # In the padding the difference may be infinite, which Where leaves out.
+    # The difference may be infinite in the padding, which Where leaves out.
     raised = graph.add("Exp", [graph.add("Sub", [scores, highest])])
     raised = graph.add("Where", [valid, raised, graph.initializer(np.float32(0))])
     total = graph.add("ReduceSum", [raised, first], keepdims=1)
-    # The largest term is 1, so that only the total of no steps is below.
+    # The largest term is 1, so only the total of no steps is below 1.
     weights = graph.add("Div", [raised, graph.add("Max", [total, graph.initializer(np.float32(1))])])
     parts = graph.add("Mul", [graph.add("Unsqueeze", [weights, last]), ys])
     pooled = graph.add("ReduceSum", [parts, first], keepdims=0, name="pooled")

@@ -17,7 +17,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def call_program(task: Task, model: Any, params: Any, signature: Signature) -> export.Exported:
-    """A call of the model: ``exported.call(**inputs)`` gives its outputs by name, both as ``signature`` names them."""
+    """A call of the model: ``exported.call(**inputs)`` gives the outputs by name, all named as in ``signature``."""
 
     def call(**named: Any) -> dict[str, Any]:
         inputs, lengths = model_inputs(task, named), named.get("seq_lengths")
@@ -29,7 +29,7 @@ def call_program(task: Task, model: Any, params: Any, signature: Signature) -> e
 
 
 def search_program(task: Task, model: Any, params: Any, signature: Signature) -> export.Exported:
-    """The search of an encoder-decoder, called in the same way."""
+    """The search of an encoder-decoder, called as `call_program` is."""
 
     def search(**named: Any) -> dict[str, Any]:
         return model.apply(params, model_inputs(task, named), named["seq_lengths"], method="translate")._asdict()
@@ -38,9 +38,9 @@ def search_program(task: Task, model: Any, params: Any, signature: Signature) ->
 
 
 def streams(model: Any, inputs: Any) -> bool:
-    """Whether the model has something to say after each step, seen from there: `advance`, in one direction.
+    """Whether the model can run step by step, with an output after each: it has `advance`, in one direction.
 
-    ``inputs``: those of any batch; what was judged of whole rows is not known on the way.
+    ``inputs``: those of any batch; `Judged` ones rest on whole rows, which are not known on the way.
     """
     outputs = ("every",) if isinstance(getattr(model, "inputs", None), Frames) else ("every", "last")
     one_direction = hasattr(model, "advance") and not model.bidirectional
@@ -69,7 +69,7 @@ def step_program(task: Task, model: Any, params: Any) -> tuple[export.Exported, 
 
 
 def _names(carry: Any) -> list[str]:
-    """Of the arrays of a carry[layer][direction] of one direction: carry_0, or carry_0_h and carry_0_c."""
+    """Names of the arrays of a carry[layer][direction] of one direction: carry_0, or carry_0_h and carry_0_c."""
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(carry)]
     return ["_".join(["carry", str(path[0].idx), *(key.name for key in path[2:])]) for path in paths]
 

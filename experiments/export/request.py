@@ -11,7 +11,7 @@ from experiments.system.whole_files import check_folder, check_target
 
 FORMATS = ("onnx", "safetensors", "stablehlo")
 
-# JAX writes StableHLO by flatbuffers, which it does not ask for.
+# JAX needs flatbuffers to write StableHLO, but does not install it.
 _PACKAGES = {"onnx": "onnx", "safetensors": "safetensors", "stablehlo": "flatbuffers"}
 _ONNX_CELLS = ("gru", "lstm", "rnn")
 
@@ -22,9 +22,9 @@ class Request(NamedTuple):
     directory: RunDirectory
     config: Config
     to: str
-    """Of FORMATS."""
+    """One of FORMATS."""
     file: Path
-    """Of the model; what else there is of it is written beside it, see `beside`."""
+    """The model's file; other parts of the model are written beside it, see `beside`."""
 
     def beside(self, what: str) -> Path:
         """The file of another part: ``model_step.onnx`` beside ``model.onnx``."""
@@ -34,8 +34,8 @@ class Request(NamedTuple):
 def check(run: Path, to: str, output: Path | None) -> Request:
     """What ``export RUN --to TO --output OUTPUT`` asks for; None: a file in the run's folder ``export``.
 
-    Raises UserError for what is no finished run, a format that there is not, a model that the format has no operators
-    for, a package that is missing, or a file that cannot be.
+    Raises UserError if the run is not finished, the format is unknown or has no operators for the model, a package is
+    missing, or the file cannot be written.
     """
     if to not in FORMATS:
         raise UserError(f"--to: expected one of {', '.join(FORMATS)}, got {to}")
@@ -45,7 +45,7 @@ def check(run: Path, to: str, output: Path | None) -> Request:
         _refuse_what_onnx_lacks(directory, config)
     need(_PACKAGES[to], what=f"--to {to}")
     if output is not None:
-        # Other parts of the model get files beside it.
+        # Other parts of the model get files beside this one, so it cannot be a device.
         check_target(output, "--output", devices=False)
     else:
         check_folder(directory.path / "export", "--output")

@@ -1,4 +1,4 @@
-"""Writing the files of an export."""
+"""Writes the files of an export."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -25,10 +25,10 @@ class Written(NamedTuple):
 def export(request: Request) -> tuple[Trained, list[Written]]:
     """Write the model of a run in the format asked for; each file appears complete or not at all.
 
-    Returns the parameters with their step, and the files, the model's first. Raises UserError as `restore_trained`.
+    Returns the parameters with their step, and the files, the model's first. Raises what `restore_trained` raises.
     """
     trained = restore_trained(request.config, request.directory)
-    # The one folder that is ours to make: the default one, in the run's directory.
+    # Only the default folder, in the run's directory, is ours to make.
     request.file.parent.mkdir(exist_ok=True)
     write = {"onnx": _write_onnx, "safetensors": _write_safetensors, "stablehlo": _write_stablehlo}[request.to]
     with naming(request.file):

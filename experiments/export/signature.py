@@ -9,7 +9,7 @@ from experiments.tasks import Quantiles, Task
 from experiments.tasks.inputs import Frames, Judged, Measured, Measurements, Sentences, SourceAndTarget, Tokens
 
 _LISTED = 60
-"""How many characters the names of classes may take to be listed."""
+"""The names of classes are listed if they take at most so many characters."""
 
 
 class Value(NamedTuple):
@@ -30,13 +30,13 @@ class Signature(NamedTuple):
 
 
 def call_signature(task: Task, model: Any, inputs: Any) -> Signature:
-    """Of a call of the model; ``inputs``: those of any batch, which say whether they are `Judged`."""
+    """The signature of a call of the model; ``inputs``: those of any batch, which tell whether they are `Judged`."""
     values = (*_inputs(task, isinstance(inputs, Judged)), *_lengths(task))
     return Signature(values, _outputs(task, model))
 
 
 def search_signature(sentences: Sentences) -> Signature:
-    """Of the search of an encoder-decoder."""
+    """The signature of the search of an encoder-decoder."""
     steps = sentences.max_steps
     outputs = (
         Value("tokens", "int32", ("batch", steps), f"the target found, {sentences.end} from its end on"),
@@ -47,7 +47,7 @@ def search_signature(sentences: Sentences) -> Signature:
 
 
 def step_signature(task: Task, model: Any, carry: Mapping[str, Any]) -> Signature:
-    """Of one step; ``carry``: its arrays, or their shapes, by name."""
+    """The signature of one step; ``carry``: the arrays of the carry, or their shapes, by name."""
     outputs = Value("outputs", "float32", ("batch", task.outputs), f"after this step, {_meaning(task, model)}")
     inputs = [value._replace(shape=("batch", *value.shape[2:])) for value in _inputs(task, judged=False)]
     before, after = (
@@ -58,7 +58,7 @@ def step_signature(task: Task, model: Any, carry: Mapping[str, Any]) -> Signatur
 
 
 def model_inputs(task: Task, named: Mapping[str, Any]) -> Any:
-    """What the model's methods take of arrays by name."""
+    """The inputs that the model's methods take, from arrays by name."""
     if isinstance(task.inputs, Sentences):
         # A search looks at no target.
         return SourceAndTarget(named["source"], named.get("target_in"))
@@ -71,7 +71,7 @@ _LENGTHS = Value("seq_lengths", "int32", ("batch",), "how many steps of each row
 
 
 def _lengths(task: Task) -> tuple[Value, ...]:
-    # Films are whole.
+    # Films have no padding.
     return () if isinstance(task.inputs, Frames) else (_LENGTHS,)
 
 

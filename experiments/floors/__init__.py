@@ -1,5 +1,5 @@
 """The floors that tasks hold as constants, measured again: one file for each task. May import `system` and `tasks`.
 
-Each has the CONFIG of its task, and `measure`, which yields `MeasuredFloor` figures; a NOTE where there is more to say.
-Floors that are computed when their task is built need none of this. ``python -m experiments.floors``, see `cli`.
+Each file has the CONFIG of its task, `measure`, which yields `MeasuredFloor` figures, and a NOTE if more is to be said.
+Floors that are computed when their task is built have no file. Run ``python -m experiments.floors``; see `cli`.
 """

@@ -1,4 +1,4 @@
-"""Logistic regression on all numbers of a row at once, its strength chosen on the validation split."""
+"""Logistic regression on all numbers of a row at once, with the penalty that is best on the validation split."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ from experiments.tasks.task import Task
 
 
 def accuracy(task: Task, rows: int, strengths: Sequence[float]) -> float:
-    """The share of test rows whose class it names, fitted to all ``rows`` training rows of ``task``.
+    """The share of test rows whose class it names, after a fit to all ``rows`` training rows of ``task``.
 
-    ``strengths``: C of scikit-learn, the inverse of the penalty; the first of those that the validation rows like best.
+    ``strengths``: scikit-learn's C, the inverse of the penalty; the first that is best on the validation rows is taken.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -23,7 +23,7 @@ def accuracy(task: Task, rows: int, strengths: Sequence[float]) -> float:
     def score(fitted: LogisticRegression, split: str) -> float:
         return float(fitted.score(features[split], batches[split].targets))
 
-    # With the default tolerance it stops so early that the order of the rows decides about an image or two.
+    # With the default tolerance a fit stops so early that the order of the rows decides about an image or two.
     fits = [LogisticRegression(C=c, tol=1e-6, max_iter=10_000) for c in strengths]
     for fitted in fits:
         fitted.fit(features["train"].astype(np.float64), batches["train"].targets)

@@ -7,13 +7,13 @@ _LEAST_DECIMALS = 3
 
 
 class MeasuredFloor(NamedTuple):
-    """One figure."""
+    """One figure, beside the task's constant for it."""
 
     task: str
     metric: str
     value: float
     constant: str
-    """As the task says it, with its decimals; "" if it no longer does."""
+    """As the task writes it, with its decimals; "" if the task has none any more."""
 
     @property
     def agrees(self) -> bool:
@@ -21,7 +21,7 @@ class MeasuredFloor(NamedTuple):
         if not self.constant:
             return False
         decimals = len(self.constant.partition(".")[2])
-        # Half a decimal has no binary fraction, and may be rounded to either side.
+        # Half a decimal is no binary fraction, so it may be rounded to either side.
         return abs(self.value - float(self.constant)) <= 0.5 * 10.0**-decimals + 1e-9
 
 

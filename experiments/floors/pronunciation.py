@@ -1,8 +1,8 @@
 """pronunciation: a table from each letter, with the letters around it, to the phones that it most often stands for.
 
-Fitted to the rows that a model trains on. There every letter stands for none, one or two phones, in their order; which
-ones is the cheapest alignment, found by dynamic programming, with costs counted in the alignments of the round before.
-What a letter stands for is two tokens here: (0, 0) for no phone, (0, b) for one, (a, b) for two.
+The table is fitted to the rows that a model trains on. Every letter stands for none, one or two phones, in order; the
+cheapest alignment says which. Dynamic programming finds it, with costs counted in the alignments of the round before.
+Two tokens say what a letter stands for: (0, 0) for no phone, (0, b) for one, (a, b) for two.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,13 +18,13 @@ from experiments.tasks.translation.pronunciation import LETTERS, PronunciationCo
 CONFIG = PronunciationConfig(name="pronunciation")
 NOTE = "fitted to all training rows, variants too; of alignments that cost the same always the same is taken"
 ROUNDS = 5
-"""With the last one, whose alignments fill the tables; more change nothing."""
+"""Rounds of alignment; those of the last round fill the tables, and more rounds change nothing."""
 CONTEXT = 2
 """Letters on either side; fewer where there was no such context in training."""
 _OUTSIDE = len(LETTERS)
 _CHUNK = 1024
 _SILENT = 0.3
-"""What a letter counts as silent before the first round, in a word that has not as many letters as phones."""
+"""How much a letter counts as silent before the first round, in a word without as many letters as phones."""
 _UNSEEN, _ALL_UNSEEN = 0.1, 10
 """Added to the count of what a letter stands for, and to the sum of its counts."""
 _UNIT = 2**-20
@@ -34,15 +34,15 @@ class Rows(NamedTuple):
     """Words and their phones, as tokens."""
 
     letters: np.ndarray
-    """(N, S), of them ``lengths`` (N,)."""
+    """(N, S); the first ``lengths`` (N,) of a row count."""
     lengths: np.ndarray
     phones: np.ndarray
-    """(N, L), of them ``counts`` (N,), less than L; 0 after them."""
+    """(N, L); the first ``counts`` (N,) of a row count, fewer than L; 0 after them."""
     counts: np.ndarray
 
 
 def measure() -> Iterator[MeasuredFloor]:
-    """Phone and word error rate, with stress and without; phone error rate without context, which the note has."""
+    """Phone and word error rate, with stress and without; and, as in the note, the phone error rate without context."""
     for stress in (True, False):
         task = build(CONFIG.model_copy(update={"stress": stress}))
         count: Any = task.facts["train_rows"]
@@ -56,7 +56,7 @@ def measure() -> Iterator[MeasuredFloor]:
 
 
 def fit(rows: Rows, tokens: int) -> list[dict[int, tuple[int, int]]]:
-    """For 0 to `CONTEXT` letters on either side, see `windows`, what their middle most often stands for."""
+    """A table for 0 to `CONTEXT` letters on either side: what the middle of each of `windows` most often stands for."""
     rows = Rows(*(field[rows.counts <= 2 * rows.lengths] for field in rows))
     seen = _first_counts(rows, tokens)
     inside = _inside(rows)
@@ -69,7 +69,7 @@ def fit(rows: Rows, tokens: int) -> list[dict[int, tuple[int, int]]]:
     for radius in range(CONTEXT + 1):
         found = np.column_stack([windows(rows, radius)[inside], pairs])
         kinds, times = np.unique(found, axis=0, return_counts=True)
-        # The commonest of a window comes last, and stays.
+        # The commonest entry of a window comes last, and so stays.
         tables.append({window: (a, b) for window, a, b in kinds[np.argsort(times, kind="stable")].tolist()})
     return tables
 
@@ -84,12 +84,12 @@ def windows(rows: Rows, radius: int) -> np.ndarray:
 
 
 def align(rows: Rows, costs: np.ndarray) -> np.ndarray:
-    """What each letter stands for, (N, S, 2), where ``costs`` (letters, tokens, tokens) add up to least.
+    """What each letter stands for, (N, S, 2), in the alignment whose ``costs`` (letters, tokens, tokens) sum to least.
 
-    Of equal ones that in which the last letters stand for fewest phones. A word has at most two phones a letter.
+    On a tie the last letters stand for the fewest phones. A word has at most two phones a letter.
     """
     pairs = np.zeros((*rows.letters.shape, 2), np.int64)
-    # Words of about one length together are short rows, which stay in the cache.
+    # Words of about the same length go together, as short rows, which stay in the cache.
     order = np.argsort(rows.lengths + rows.counts, kind="stable")
     for start in range(0, len(order), _CHUNK):
         chunk = order[start : start + _CHUNK]
@@ -104,7 +104,7 @@ def align(rows: Rows, costs: np.ndarray) -> np.ndarray:
 def _align(rows: Rows, costs: np.ndarray) -> np.ndarray:
     letters, lengths, phones, counts = rows
     row = np.arange(len(letters))
-    # least[b, j]: of the letters so far, together standing for the first j phones.
+    # least[b, j]: the least cost at which the letters so far stand for the first j phones.
     least = np.full(phones.shape, np.inf)
     least[:, 0] = 0
     taken = np.zeros((*letters.shape, phones.shape[1]), np.int64)
@@ -127,7 +127,7 @@ def _align(rows: Rows, costs: np.ndarray) -> np.ndarray:
 
 
 def score(task: Task, tables: Sequence[dict[int, tuple[int, int]]]) -> dict[str, float]:
-    """The task's own metrics of the test words, letter by letter the widest context that there was in training."""
+    """The task's own metrics on the test words; each letter uses its widest context that there was in training."""
     count: Any = task.facts["test_words"]
     (batch,) = task.split_batches("test", count)
     rows = _rows(batch)
@@ -152,7 +152,7 @@ def score(task: Task, tables: Sequence[dict[int, tuple[int, int]]]) -> dict[str,
 
 
 def _rows(batch: Batch) -> Rows:
-    # The end token, 0, weighs too.
+    # The weights count the end token, 0, too.
     return Rows(
         batch.inputs.source, np.asarray(batch.seq_lengths), batch.targets, batch.weights.sum(axis=1).astype(int) - 1
     )
@@ -163,7 +163,7 @@ def _inside(rows: Rows) -> np.ndarray:
 
 
 def _first_counts(rows: Rows, tokens: int) -> np.ndarray:
-    """(letters, tokens, tokens): of words with as many letters as phones, each letter with the phone in its place."""
+    """(letters, tokens, tokens): letters with the phones in their places, from words with as many phones as letters."""
     seen = np.zeros((len(LETTERS), tokens, tokens))
     row, step = np.nonzero(_inside(rows))
     even = (rows.lengths == rows.counts)[row]
@@ -175,5 +175,5 @@ def _first_counts(rows: Rows, tokens: int) -> np.ndarray:
 def _costs(seen: np.ndarray) -> np.ndarray:
     """Negative logarithms of the shares of each letter (letters, tokens, tokens)."""
     costs = -np.log((seen + _UNSEEN) / (seen.sum(axis=(1, 2), keepdims=True) + _ALL_UNSEEN))
-    # In this unit sums are exact: of a doubled letter either may be silent, and it is to be the same one everywhere.
+    # Sums are exact in this unit. Either of a doubled letter may be silent, but it has to be the same one everywhere.
     return np.rint(costs / _UNIT) * _UNIT

@@ -27,7 +27,7 @@ def measure() -> Iterator[MeasuredFloor]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
 
-    # With the default tolerance it stops some way before the optimum, and two texts fewer are right.
+    # With the default tolerance the fit stops some way before the optimum, and two texts fewer are right.
     model = LogisticRegression(C=STRENGTH, tol=1e-6, max_iter=10_000)
     model.fit(fitted.astype(np.float64), [row.label for row in train])
     labels = [row.label for row in test]

@@ -1,4 +1,4 @@
-"""video: ridge regression on features of a whole clip, for which digits it shows; penalties by the validation clips."""
+"""video: which digits a clip shows, by ridge regression on its features; the validation clips choose the penalty."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,7 +18,7 @@ _SIDE = 24
 
 
 def measure() -> Iterator[MeasuredFloor]:
-    """Clips with all digits named right, and digits, by power spectrum; clips by pixels, which the note has."""
+    """By power spectrum, the shares of clips and of digits named right; by pixels, as in the note, that of clips."""
     task = build(CONFIG)
     found = scores(task, spectrum)
     for metric in ("exact_match", "digit_accuracy"):

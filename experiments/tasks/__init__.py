@@ -1,7 +1,7 @@
 """The tasks: what there is to learn, from which data, with which floor. May import `config` and `system`.
 
-A new task is one new file in a folder here: its config block, `check_data` and `build`, and `register` at its end.
-Nothing here imports JAX: configs and data are checked before it is loaded.
+A new task is one new file in a folder here, with its config block, `check_data` and `build`, and `register` at its end.
+Nothing here imports JAX: configs and data are checked before JAX is loaded.
 """
 
 import importlib
@@ -26,7 +26,7 @@ __all__ = ["Assessment", "Batch", "Quantiles", "Task", "TaskConfig", "build", "c
 
 
 def check_data(config: TaskConfig) -> None:
-    """Raise UserError, with the way to get it, if the data of the task is missing; cheap, loads nothing."""
+    """Raise UserError, which says how to get the data, if the task's data is missing; cheap, loads nothing."""
     named(config.name).check_data(config)
 
 

@@ -1,7 +1,7 @@
 """What goes into a model and what comes out of it, for each kind of task; arrays are NumPy's in tasks, JAX's in models.
 
-A task's `inputs` is one of `Tokens`, `Vectors`, `Sentences`, `Frames` and `Measured`. The others are what batches hold,
-and what a model hands over.
+A task's `inputs` is one of `Tokens`, `Vectors`, `Sentences`, `Frames` and `Measured`. The other classes are parts of
+these, of batches, and of what models return.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Start:
-    """Vectors (vocabulary, width) that the model's vectors of tokens start from, float32; compared by identity."""
+    """Initial token vectors of a model, (vocabulary, width) float32; compared by identity."""
 
     vectors: np.ndarray
 
@@ -22,7 +22,7 @@ class Tokens(NamedTuple):
 
     vocabulary: int
     start: Start | None = None
-    """None: from random vectors."""
+    """None: random vectors."""
 
 
 class Vectors(NamedTuple):
@@ -32,9 +32,9 @@ class Vectors(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """Inputs of `Tokens` with an opinion on each row, which the model adds to its own outputs (Wolpert 1992).
+    """Tokens with the logits of a judge for each row, which the model adds to its own outputs (Wolpert 1992).
 
-    That of a training row has to come from a judge that did not see its target; the model would trust it too far.
+    The judge of a training row must not have seen its target, or the model would trust the judge too far.
     """
 
     tokens: Any
@@ -44,35 +44,35 @@ class Judged(NamedTuple):
 
 
 class Pooled(NamedTuple):
-    """What the model's method `pooled` gives for each row: its answer, and which steps that rests on."""
+    """What the model's method `pooled` gives for each row: an answer, and the steps that the answer rests on."""
 
     outputs: Any
-    """float32 (B, outputs), those of a call."""
+    """float32 (B, outputs), as a call of the model gives them."""
     weights: Any
-    """float32 (B, T): of each step, 0 in the padding, with sum 1; None with a read-out that learns no weights."""
+    """float32 (B, T), one for each step, 0 in the padding, sum 1; None if the read-out learns no weights."""
 
 
 class SourceAndTarget(NamedTuple):
-    """Inputs of a batch, int32; its `seq_lengths` are those of the sources."""
+    """Inputs of a batch, int32; the batch's `seq_lengths` are those of the sources."""
 
     source: Any
     """(B, S), padded with any token."""
     target_in: Any
-    """(B, L): the start token, then the target without its last token; the batch's targets are (B, L), the target with
-    the end token, and its weights say how far it goes."""
+    """(B, L): the start token, then the target without its last token. The batch's targets, (B, L), are the target with
+    the end token; the batch's weights say where each target ends."""
 
 
 class Sentences(NamedTuple):
-    """Inputs are a `SourceAndTarget`; the model tells each token of the target from those before it."""
+    """Inputs are a `SourceAndTarget`; the model predicts each token of the target from the source and those so far."""
 
     source_vocabulary: int
     target_vocabulary: int
     start: int
-    """The target's first token, which is told to the model and never comes out of it."""
+    """The token that the model is given before the target; it is no part of the target."""
     end: int
     """The target's last token."""
     max_steps: int
-    """The longest target that is searched for, with its end token."""
+    """Length of the longest target that is searched for, with its end token."""
 
 
 class Translation(NamedTuple):
@@ -81,7 +81,7 @@ class Translation(NamedTuple):
     tokens: Any
     """int32 (B, N): the best target found, end tokens from its end on."""
     lengths: Any
-    """int32 (B,): how many of them, with the end token (if it was reached within N tokens)."""
+    """int32 (B,): how many of the tokens count, with the end token (if it was reached within N tokens)."""
     weights: Any
     """float32 (B, N, S): how much each step attended to each token of the source."""
 
@@ -93,16 +93,16 @@ class Frames(NamedTuple):
     width: int
     channels: int
     given: int = 1
-    """How many frames of a film a forecast may see before it is fed its own."""
+    """How many frames of a film a forecast sees before it is fed its own."""
 
 
 class Forecast(NamedTuple):
-    """What a model that is trained to give the next frame makes of films of T frames."""
+    """What the method `forecast` of a next-frame model returns for films of T frames."""
 
     next_frames: Any
-    """(B, T, height * width * channels): after each frame, from the film so far."""
+    """(B, T, height * width * channels): the frame after each, from the film so far."""
     own_frames: Any
-    """(B, T - given + 1, ...): after the frames given, each from the given ones and its own before it."""
+    """(B, T - given + 1, ...): the frames after the given ones, each from those and the model's own before it."""
 
 
 class Measurements(NamedTuple):

@@ -1,19 +1,19 @@
-"""A floor for yes or no: logistic regression with a ridge penalty, its strength chosen within the training rows."""
+"""A floor for yes-or-no tasks: logistic regression with a ridge penalty that is chosen within the training rows."""
 
 import numpy as np
 
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
-"""Of the squared weights of standardised features, beside the sum of the losses."""
+"""Strengths to choose from: penalty / 2 |weights|², with standardised features, is added to the sum of the losses."""
 _FOLDS = 5
 _ROUNDS = 30
 
 
 def predict(train: np.ndarray, events: np.ndarray, test: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
-    """Probabilities (rows of ``test``,) from features (rows, F), NaN where missing, and ``events`` (rows,) 0 or 1.
+    """Probabilities (rows of ``test``,) by a fit to ``train`` and its ``events`` (rows,), 0 or 1.
 
-    Features are standardised, and their missing values replaced by the mean, with what the rows of ``train`` say. The
-    penalty has the best likelihood in five-fold cross-validation within ``train``; ``groups`` (rows,) are integers of
-    rows that stay together there.
+    Features (rows, F), NaN where missing, are standardised with the statistics of ``train``; missing values become the
+    mean. The penalty is the one with the best likelihood in five-fold cross-validation within ``train``. Rows with the
+    same integer in ``groups`` (rows,) stay in one fold.
     """
     groups = np.arange(len(train)) if groups is None else groups
     names = np.random.default_rng(0).permutation(np.unique(groups))
@@ -30,7 +30,7 @@ def predict(train: np.ndarray, events: np.ndarray, test: np.ndarray, groups: np.
 
 
 def fit(features: np.ndarray, events: np.ndarray, penalty: float) -> np.ndarray:
-    """The intercept, which is free, and the weights (F,) that minimise loss + penalty / 2 |weights|², by Newton."""
+    """(1 + F,): the unpenalised intercept, and the weights that minimise loss + penalty / 2 |weights|²; by Newton."""
     design = _design(features)
     ridge = penalty * np.eye(design.shape[1])
     ridge[0, 0] = 0
@@ -39,7 +39,7 @@ def fit(features: np.ndarray, events: np.ndarray, penalty: float) -> np.ndarray:
         p = _sigmoid(design @ weights)
         gradient = design.T @ (p - events) + ridge @ weights
         step = np.linalg.solve((design.T * (p * (1 - p))) @ design + ridge, gradient)
-        # Far from the optimum a whole step of Newton may overshoot.
+        # A whole Newton step may overshoot far from the optimum.
         weights = weights - step / max(1.0, float(np.abs(step).max()))
         if np.abs(step).max() < 1e-8:
             break

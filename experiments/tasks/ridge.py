@@ -23,8 +23,8 @@ def accuracy(
 ) -> float:
     """Share of test rows whose class has the largest output of ridge regression on one-hot classes.
 
-    Features (B, F) are standardised with the statistics of ``train``; ``penalty`` times the squared weights is added
-    to the sum of squared errors, and the intercept is free.
+    Features (B, F) are standardised with the statistics of ``train``. The loss is the sum of squared errors plus
+    ``penalty`` times the squared weights; the intercept has no penalty.
     """
     mean, scale = train.mean(axis=0), train.std(axis=0)
     scale = np.where(scale > 0, scale, 1)

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def auroc(risks: np.ndarray, events: np.ndarray) -> float:
-    """The chance that one with the event has a higher risk than one without, ties counting half; NaN without both."""
+    """The chance that a row with the event has a higher risk than one without, ties counting half; NaN without both."""
     more, _ = _placements(risks, events)
     return float(more.mean()) if more.size else float("nan")
 
@@ -37,7 +37,7 @@ def log_loss(risks: np.ndarray, events: np.ndarray) -> float:
 
 
 def reliability(risks: np.ndarray, events: np.ndarray, bins: int = 5) -> dict[str, Any]:
-    """A picture of kind "reliability": rows by rising risk in ``bins`` of about one size."""
+    """A picture of kind "reliability": rows sorted by risk, in ``bins`` of about equal size."""
     parts = [part for part in np.array_split(np.argsort(risks, kind="stable"), bins) if part.size]
     return {
         "kind": "reliability",
@@ -48,7 +48,7 @@ def reliability(risks: np.ndarray, events: np.ndarray, bins: int = 5) -> dict[st
 
 
 def _placements(risks: np.ndarray, events: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each row with the event the share of those without that it exceeds; for each without, the other way round."""
+    """For each row with the event, the share of the others that it exceeds; for each other, that of rows above it."""
     here, there = risks[events == 1][:, None], risks[events == 0][None, :]
     wins = (here > there) + 0.5 * (here == there)
     return (wins.mean(axis=1), wins.mean(axis=0)) if wins.size else (np.zeros(0), np.zeros(0))

@@ -15,17 +15,17 @@ class Batch(NamedTuple):
     """``B`` rows of data, as NumPy arrays."""
 
     inputs: Any
-    """(B, T) int32 tokens, or (B, T, I) float32 vectors, or what else the task's `inputs` say; leaves begin with B."""
+    """(B, T) int32 tokens, (B, T, I) float32 vectors, or what the task's `inputs` say; axis 0 of every array is B."""
     targets: np.ndarray
-    """Classes (B,) or, at every step, (B, T), int32; or values (B, outputs), float32."""
+    """Classes, int32 (B,), or values, float32 (B, outputs); at every step, (B, T) or (B, T, outputs)."""
     weights: np.ndarray
-    """float32, the shape of the targets' leading axes; 0 = does not count (padding rows, steps not asked for)."""
+    """float32 (B,) or, at every step, (B, T); 0 = does not count (padding rows, steps not asked for)."""
     seq_lengths: np.ndarray | None = None
     """(B,) int32: row ``b`` is ``inputs[b, :seq_lengths[b]]``; None = every row is whole."""
 
 
 class Quantiles(NamedTuple):
-    """The pinball loss of these quantiles, between 0 and 1 and rising; 0.5, which is one of them, is the forecast.
+    """The pinball loss of quantiles at rising levels between 0 and 1; 0.5 is among them, and is the forecast.
 
     Targets are (..., values) and outputs (..., values * levels), the levels of a value side by side.
     """
@@ -34,10 +34,10 @@ class Quantiles(NamedTuple):
 
 
 class Assessment(NamedTuple):
-    """What a whole test split says that sums over batches cannot."""
+    """What is computed from a whole test split, since it is no sum over batches."""
 
     metrics: dict[str, float]
-    """Names of ``experiments.training.losses.BETTER``."""
+    """By their names in ``experiments.training.losses.BETTER``."""
     pictures: Mapping[str, Any] = MappingProxyType({})
     """File stem -> what ``experiments.results.pictures`` draws: JSON, with its ``kind``."""
 
@@ -54,21 +54,21 @@ class Task:
     """True: targets at every step; False: one a sequence."""
     loss: Literal["cross_entropy", "squared_error", "bernoulli"] | Quantiles
     metrics: tuple[str, ...]
-    """What sums over a split give, the deciding metric first; names of ``experiments.training.losses.BETTER``."""
+    """Those that are sums over a split, the deciding one first; names in ``experiments.training.losses.BETTER``."""
     floor: Mapping[str, float]
     """Metric -> what an honest baseline without recurrence reaches on the test split."""
     floor_note: str
-    """Which baseline that is."""
+    """Which baseline reaches the floor."""
     train_batch: Callable[[int, int, int], Batch]
     """(seed, step, batch_size) -> Batch, a pure function."""
     split_batches: Callable[[str, int], Iterator[Batch]]
-    """("validation" | "test", batch_size) -> batches of one shape, always the same; padding rows weigh 0."""
+    """("validation" | "test", batch_size) -> the same batches at every call, of one shape; padding rows weigh 0."""
     scale: float = 1.0
-    """What one unit of the targets is in the unit that errors are reported in."""
+    """One unit of the targets, in the unit that errors are reported in."""
     predict: str = "__call__"
     """The method of the model whose outputs `assess` gets."""
     assess: Callable[[Iterable[tuple[Batch, Any]]], Assessment] | None = None
-    """Batches of the test split with the model's outputs, as NumPy arrays; their filled-up rows weigh 0."""
+    """(pairs of a test batch and the model's outputs for it, NumPy arrays) -> Assessment; padding rows weigh 0."""
     class_names: tuple[str, ...] = ()
     alphabet: str = ""
     """Token ``i`` is the character ``alphabet[i]``."""
@@ -77,38 +77,38 @@ class Task:
 
 
 class TaskBlock(Block):
-    """What the config block of every task says of it, for checks without its data."""
+    """The base of every task's config block: what checks need to know of a task without its data."""
 
     name: str
-    """A Literal in each task: what its config calls it."""
+    """A Literal in each task: the task's name in a config."""
     per_step: ClassVar[bool]
     """True: targets at every step; False: one a sequence."""
     predicts_inputs: ClassVar[bool] = False
     """True: the targets are later inputs, so that a model reading backwards would read the answers."""
     translates: ClassVar[bool] = False
-    """True: inputs are `Sentences`, and the model an encoder-decoder."""
+    """True: inputs are `Sentences`, and the model is an encoder-decoder."""
     frame_shape: ClassVar[tuple[int, int] | None] = None
-    """Height and width in pixels where inputs are `Frames`; None: they are something else."""
+    """Height and width in pixels if inputs are `Frames`, else None."""
 
     @property
     def token_width(self) -> int | None:
-        """The width of the vectors that tokens start from, which the model's input layer has to have; None: any."""
+        """The width of the initial token vectors, which the model's input layer must have; None: any width."""
         return None
 
     @property
     def measured(self) -> bool:
-        """True: inputs are `Measurements`, which the cell gru_d alone reads."""
+        """True: inputs are `Measurements`, which only the cell gru_d reads."""
         return False
 
 
-# The last word of the seed of a training batch, so that it never meets that of a held-out split.
+# The seed of a training batch ends with _TRAIN, so that it never equals the seed of a held-out split.
 _TRAIN, _HELD_OUT = 1, {"validation": 2, "test": 3}
-# Of stored rows: of the order of a pass, and of what changes a batch.
+# With stored rows the seed of a pass's order ends with _ORDER, and that of a batch's changes with _CHANGE.
 _ORDER, _CHANGE = 1, 2
 
 
 def generated(rows: Callable[[np.random.Generator, int], Batch], counts: Mapping[str, int]) -> dict[str, Any]:
-    """``train_batch`` and ``split_batches`` of a task whose rows are made up: ``rows(rng, count)``.
+    """``train_batch`` and ``split_batches`` of a task whose rows are made up by ``rows(rng, count)``.
 
     ``counts``: how many rows the splits "validation" and "test" have.
     """
@@ -127,8 +127,8 @@ def stored(
 ) -> dict[str, Any]:
     """``train_batch`` and ``split_batches`` of a task whose rows lie in memory, by split.
 
-    Each pass over the rows of "train" has an order of its own. ``change(batch, rng)`` is what becomes of a training
-    batch, drawn anew at each step.
+    Each pass over the rows of "train" has its own order. ``change(batch, rng)`` returns a training batch as changed for
+    one step; it draws anew at each step.
     """
 
     def train_batch(seed: int, step: int, batch_size: int) -> Batch:
@@ -143,7 +143,7 @@ def stored(
 
 
 def rows_of_step(seed: int, step: int, batch_size: int, count: int) -> np.ndarray:
-    """Rows of one step, when every pass over the ``count`` rows has its own order."""
+    """The indices (batch_size,) of one step's rows; every pass over the ``count`` rows has its own order."""
     start, stop = step * batch_size, (step + 1) * batch_size
     epochs = range(start // count, (stop - 1) // count + 1)
     orders = [np.random.default_rng((seed, epoch, _ORDER)).permutation(count) for epoch in epochs]
@@ -151,12 +151,12 @@ def rows_of_step(seed: int, step: int, batch_size: int, count: int) -> np.ndarra
 
 
 def pick(rows: Batch, picked: np.ndarray) -> Batch:
-    """These rows, in this order."""
+    """The rows with the indices ``picked``, in their order."""
     return Batch(*(_map(lambda leaf: leaf[picked], field) for field in rows))
 
 
 def _map(function: Callable[[np.ndarray], np.ndarray], field: Any) -> Any:
-    """A field of a batch with a function of each of its arrays in their places."""
+    """A field of a batch, with ``function`` applied to each of its arrays."""
     if field is None:
         return None
     if isinstance(field, tuple):

@@ -11,7 +11,7 @@ from experiments.bench.problem import Problem
 
 
 def build(problem: Problem) -> JaxProgram:
-    """Without masks of its own: both are by hand. A cell is itself the tree of its parameters."""
+    """equinox has no masks, so both are by hand. A cell is itself the tree of its parameters."""
     weights = problem.weights.with_gates_on_input_bias()
     dtype = jnp.dtype(problem.dtype)
     cell = eqx.nn.GRUCell(problem.in_features, problem.features, key=jax.random.key(0))

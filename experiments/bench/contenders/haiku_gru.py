@@ -13,7 +13,7 @@ _RNNCore: Any = hk.RNNCore
 
 
 class _Held(_RNNCore):
-    """A core that keeps its state where the second of its inputs is False, by hand."""
+    """A core that keeps its state, by hand, where the second of its inputs is False."""
 
     def __init__(self, core: Any):
         super().__init__()
@@ -57,14 +57,14 @@ def build(problem: Problem) -> JaxProgram:
 
 
 def _name(function: Any, problem: Problem) -> str:
-    """Where the GRU's parameters stand: cores around it may be named before it."""
+    """The name under which the GRU's parameters stand; it may begin with the names of cores around the GRU."""
     xs = jax.ShapeDtypeStruct(problem.xs.shape, problem.dtype)
     (name,) = jax.eval_shape(function.init, jax.random.key(0), xs, problem.lengths, problem.resets)
     return name
 
 
 def _params(weights: Weights, dtype: str) -> dict[str, jax.Array]:
-    # z ∘ h + (1 - z) ∘ n is (1 - z') ∘ h + z' ∘ n for z' = σ(-what z is the sigmoid of).
+    # With z = σ(a) and z' = σ(-a), z ∘ h + (1 - z) ∘ n = (1 - z') ∘ h + z' ∘ n.
     r, z, n = weights.gates()
     w_i, w_h, b, _ = join([Weights(*(-array for array in z)), r, n])
     return {"w_i": jnp.asarray(w_i, dtype), "w_h": jnp.asarray(w_h, dtype), "b": jnp.asarray(b, dtype)}

@@ -10,13 +10,13 @@ import numpy as np
 from experiments.bench.contenders.program import JaxProgram
 from experiments.bench.problem import Problem, join
 
-# Keras reads it once, when it is imported.
+# Keras reads the variable once, when it is imported.
 os.environ["KERAS_BACKEND"] = "jax"
 import keras  # pyrefly: ignore[missing-import]
 
 
 def build(problem: Problem) -> JaxProgram:
-    """Lengths as ``mask=``; there is nothing for resets, which are left out."""
+    """Lengths are given as ``mask=``; keras has nothing for resets, which are left out."""
     if keras.backend.backend() != "jax":
         raise RuntimeError(f"keras was imported on its {keras.backend.backend()} backend before the bench began")
     asked, problem = problem, problem.with_option("lengths" if problem.lengths_on else "plain")
@@ -26,7 +26,7 @@ def build(problem: Problem) -> JaxProgram:
         return_state=True,
         # Not "mixed_bfloat16", whose state changes its type in the loop on JAX.
         dtype=problem.dtype,
-        # The default is by a decomposition that bfloat16 does not have; other weights are passed at every call.
+        # The default needs a decomposition that bfloat16 does not have; every call passes weights of its own anyway.
         recurrent_initializer="zeros",
     )
     layer.build((problem.batch, problem.steps, problem.in_features))

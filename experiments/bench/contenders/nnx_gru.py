@@ -11,13 +11,13 @@ from experiments.bench.problem import Problem
 
 
 def build(problem: Problem) -> JaxProgram:
-    """RNN has lengths; resets are by hand. Split, so that `jax.jit` takes the model without nnx's own overhead."""
+    """RNN has lengths; resets are by hand. The model is split, so that `jax.jit` takes it without nnx's overhead."""
     weights = problem.weights.with_gates_on_input_bias().without_hidden_bias()
     cell = nnx.GRUCell(problem.in_features, problem.features, dtype=jnp.dtype(problem.dtype), rngs=nnx.Rngs(0))
     cell.dense_i.kernel = nnx.Param(jnp.asarray(weights.w_i))
     cell.dense_i.bias = nnx.Param(jnp.asarray(weights.b_i))
     cell.dense_h.kernel = nnx.Param(jnp.asarray(weights.w_h))
-    # Without random numbers of its own (a zero carry needs none): their counter would change at every call.
+    # No random numbers: a zero carry needs none, and their counter would change at every call.
     rnn = nnx.RNN(cell, time_major=True, return_carry=True, rngs=False)
     graph, params, rest = nnx.split(rnn, nnx.Param, ...)
 

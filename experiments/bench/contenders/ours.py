@@ -12,7 +12,7 @@ from experiments.bench.registry import Ours
 
 
 def build(problem: Problem, variant: Ours) -> JaxProgram:
-    """Parameters in float32 whatever the inputs are, as this library keeps them."""
+    """Parameters stay in float32 whatever the inputs are, as this library keeps them."""
     cell = gru_jax.gru()
 
     def scan(params: Any, xs: jax.Array, lengths: Any, resets: Any) -> tuple[Any, jax.Array]:

@@ -1,4 +1,4 @@
-"""What a bench does with a contender, and how the contenders that run on JAX do it."""
+"""The interface of a contender, and the implementation that all contenders on JAX share."""
 
 import dataclasses
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class Program(Protocol):
 
     @property
     def weights(self) -> Weights:
-        """Those of its GRU, which has fewer biases than the problem's where its library lacks them."""
+        """The weights of its GRU, with fewer biases than the problem's where its library lacks them."""
         ...
 
     @property
@@ -39,11 +39,11 @@ class Program(Protocol):
         ...
 
     def ys(self, returned: Any) -> np.ndarray:
-        """The outputs, (T, B, H), in what a call in "forward" returned; whatever it likes in the padding."""
+        """The outputs, (T, B, H), in what a call in "forward" returned; the padding may hold anything."""
         ...
 
     def compile(self, mode: Mode) -> "Call":
-        """Make ready to be called in ``mode``."""
+        """The call of this program in ``mode``, ready to be made."""
         ...
 
 
@@ -52,9 +52,9 @@ class Call:
     """What is timed."""
 
     run: Callable[[], Any]
-    """One call, over when it returns."""
+    """Makes one call, which is over when this returns."""
     temporary_bytes: int | None
-    """What the compiled program needs beyond its arguments and results; None if nobody knows."""
+    """What the compiled program needs beyond its arguments and results; None if unknown."""
     compiled: bool = True
 
 
@@ -63,7 +63,7 @@ class JaxProgram:
     """A contender that is one pure function of (params, inputs); see `Program`.
 
     "forward" is ys and the final carry in one program. "training" is the loss, mean(ys²) outside of the padding, and
-    its gradients with respect to all parameters and to the inputs: all are results, so that XLA may drop none.
+    its gradients with respect to all parameters and to the inputs. All of these are results, so that XLA drops none.
     """
 
     problem: Problem
@@ -75,7 +75,7 @@ class JaxProgram:
     batch_major: bool = False
     """Whether xs and ys are (B, T, ·); the inputs are laid out before anything is timed."""
     zeroes_padding: bool = False
-    """Whether ys is zero in the padding; if not, the loss leaves the padding out by hand, as its users must."""
+    """Whether ys is zero in the padding; if not, the loss leaves the padding out by hand, as a library's users must."""
 
     def _inputs(self) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
         xs = np.swapaxes(self.problem.xs, 0, 1) if self.batch_major else self.problem.xs
@@ -100,7 +100,7 @@ class JaxProgram:
         return np.swapaxes(ys, 0, 1) if self.batch_major else ys
 
     def compile(self, mode: Mode) -> Call:
-        """Compile for ``mode``, ahead of time; calling what comes out costs no more than calling `jax.jit`'s."""
+        """Compile for ``mode``, ahead of time; a call of the result costs no more than one through `jax.jit`."""
         function = self.apply if mode == "forward" else jax.value_and_grad(self._loss, argnums=(0, 1))
         arguments = (self.params, *self._inputs())
         compiled = jax.jit(function).lower(*arguments).compile()
@@ -112,7 +112,7 @@ class JaxProgram:
 
 
 def valid_steps(xs: jax.Array, lengths: jax.Array | None) -> jax.Array | None:
-    """(T, B), False in the padding; None without lengths. For those whose users hold the state by hand."""
+    """(T, B), False in the padding; None without lengths. For libraries whose users hold the state by hand."""
     return None if lengths is None else jnp.arange(xs.shape[0])[:, None] < lengths[None]
 
 
@@ -123,7 +123,7 @@ def scan_by_hand(
     lengths: jax.Array | None,
     resets: jax.Array | None,
 ) -> tuple[jax.Array, jax.Array]:
-    """`lax.scan` over ``cell(h, x) -> h`` with masks, as users write it whose library has none."""
+    """`lax.scan` over ``cell(h, x) -> h`` with masks, as users of a library without masks write it."""
 
     def step(h: jax.Array, now: Any) -> tuple[jax.Array, jax.Array]:
         x, valid, reset = now

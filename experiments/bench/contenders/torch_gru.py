@@ -13,10 +13,10 @@ from experiments.bench.schema import Mode
 
 
 class TorchProgram:
-    """See `Program`. Masked rows are packed, inside of what is timed.
+    """See `Program`. Masked rows are packed within the timed call.
 
-    torch has lengths but no resets: a row is cut at its resets by hand, and the pieces packed as rows of their own.
-    Outputs stay packed, as putting them back into rows is not always needed.
+    torch has lengths but no resets, so a row is cut at its resets by hand, and the pieces are packed as rows of their
+    own. Outputs stay packed, as not every user needs them in rows again.
 
     The number of threads is never set, not even to what it is: after `torch.set_num_threads` with the default of 2, a
     forward call at (128, 8, 32, 32) on two busy cores took 1 s in place of 16 ms.
@@ -54,7 +54,7 @@ class TorchProgram:
         return result
 
     def _run_training(self) -> tuple[Any, list[Any]]:
-        """The loss of `JaxProgram`, and its gradients; padding is not among packed outputs."""
+        """The loss of `JaxProgram`, and its gradients; packed outputs contain no padding."""
         self._module.zero_grad(set_to_none=True)
         self._xs.grad = None
         ys, _ = self._forward()
@@ -83,7 +83,7 @@ class TorchProgram:
         return result
 
     def compile(self, mode: Mode) -> Call:
-        """Nothing to compile, and nobody who knows its memory."""
+        """The call for ``mode``; nothing is compiled, and the memory is unknown."""
         run = self._run_forward if mode == "forward" else self._run_training
         return Call(run=run, temporary_bytes=None, compiled=False)
 

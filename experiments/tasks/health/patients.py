@@ -1,14 +1,14 @@
-"""The patients task: who of the PBC patients dies, or needs a new liver, within years of a landmark.
+"""The patients task: which of the PBC patients die, or need a new liver, within 3 years of a landmark.
 
-At the landmark, 2.25 years after the first visit, the four visits that were scheduled until then lie behind. Those who
-are alive then, without a transplant, are asked about; the answer is whether they die or are transplanted within the
-next 3 years. Transplants count as deaths do: they were given to those who were about to die, so to take such patients
-for censored would leave out the worst cases. Those who were lost from sight before the 3 years were over, alive, are
-left out of the score.
+The landmark is 2.25 years after the first visit, when the four visits scheduled until then lie behind. The question is
+asked of the patients who are then alive, without a transplant: do they die or are they transplanted within the next 3
+years? Transplants count as deaths do: they were given to patients about to die, so to take these for censored would
+leave out the worst cases. Patients who were lost from sight alive before the 3 years were over are left out of the
+score.
 
-Nothing after the landmark is among the inputs of a test or validation row: its later visits are cut off, and the
-length of follow-up, which tells the outcome, is no input at all. Training patients have a question at each of their
-visits: whether the event comes within 3 years of it. So a model must not read backwards.
+A test or validation row has no inputs from after the landmark: later visits are cut off, and the length of follow-up,
+which tells the outcome, is never an input. Training patients have a question at each of their visits: whether the event
+comes within 3 years of it. So a model must not read backwards.
 
 Patients who can be scored lie in five folds with equal shares of events; each fold is the test split once. The others
 (dead before the landmark, or censored) always belong to the training part.
@@ -30,7 +30,7 @@ from experiments.tasks.registry import register
 from experiments.tasks.task import Assessment, Batch, Task, TaskBlock, stored
 
 LANDMARK = 2.25
-"""Years after the first visit: the visit of the second year came up to so late, but for a few."""
+"""Years after the first visit; all but a few patients had the visit of the second year by then."""
 HORIZON = 3.0
 FOLDS = 5
 _SPLIT_SEED = 0
@@ -40,8 +40,8 @@ _SHOWN = 2
 class PatientsConfig(TaskBlock):
     """``fold``: the patients of the test split; the next fold validates.
 
-    ``train_on_validation``: train on the validation patients too, once the settings are chosen. What is then measured
-    on the validation split says nothing, and training.keep_best chooses by it.
+    ``train_on_validation``: train on the validation patients too, once the settings are chosen. Validation figures then
+    say nothing, yet training.keep_best would choose by them.
     """
 
     per_step: ClassVar[bool] = True
@@ -49,10 +49,10 @@ class PatientsConfig(TaskBlock):
     name: Literal["patients"]
     fold: Annotated[int, Field(ge=1, le=FOLDS)] = 1
     missing: Literal["decay", "mean", "mean_and_mask"] = "decay"
-    """What the model gets: values, masks and gaps, for a cell that decays (gru_d); or one vector a visit with the mean
-    in place of what is missing; or that vector, the mask and the gaps side by side."""
+    """Inputs: "decay" = values, masks and gaps, for a cell that decays (gru_d); "mean" = one vector a visit, with the
+    mean in place of missing values; "mean_and_mask" = that vector, the mask and the gaps side by side."""
     hide: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """With which probability a measured value of a training row is hidden, drawn anew at each step."""
+    """The probability that a measured value of a training row is hidden, drawn anew at each step."""
     train_on_validation: bool = False
 
     @property
@@ -114,7 +114,7 @@ def build(config: PatientsConfig) -> Task:
 
 
 def outcome(patient: Patient, time: float) -> float:
-    """1 if the event comes within the horizon after ``time``, else 0; NaN if that is not known or no question."""
+    """1 if the event comes within the horizon after ``time``, else 0; NaN if unknown or if the patient left before."""
     if patient.followed <= time:
         return np.nan
     if patient.followed < time + HORIZON:
@@ -130,7 +130,7 @@ def until(patient: Patient, time: float) -> Patient:
 
 
 def fold_of(outcomes: np.ndarray) -> np.ndarray:
-    """The fold of each patient, drawn once and for all: 1 to FOLDS by turns among those of one outcome; 0 for NaN."""
+    """The fold of each patient, drawn once and for all, with equal shares of each outcome: 1 to FOLDS; 0 for NaN."""
     rng = np.random.default_rng(_SPLIT_SEED)
     folds = np.zeros(len(outcomes), int)
     for value in (0, 1):
@@ -140,7 +140,7 @@ def fold_of(outcomes: np.ndarray) -> np.ndarray:
 
 
 def last_values(patient: Patient, time: float) -> np.ndarray:
-    """What a model without memory gets, (I,): the last value of each feature until ``time``, NaN without one."""
+    """The inputs of a model without memory, (I,): each feature's last value until ``time``, NaN without one."""
     seen = patient.values[patient.times <= time]
     last = np.full(len(FEATURES), np.nan)
     for values in seen:
@@ -153,8 +153,8 @@ def logistic_risks(
 ) -> dict[str, np.ndarray]:
     """Risks of the test patients by logistic regression on `last_values`.
 
-    "landmark": trained at the landmark, on the patients with a known answer; "visits": on every visit of the training
-    patients whose answer is known, as the recurrent model is.
+    "landmark": trained at the landmark, on the patients with a known answer; "visits": trained on every visit with a
+    known answer, as the recurrent model is.
     """
     known = trains[~np.isnan(outcomes[trains])]
     questions = [(row, time) for row in trains for time in patients[row].times]
@@ -170,7 +170,7 @@ def logistic_risks(
 
 
 def _rows(patients: Sequence[Patient], mean: np.ndarray, scale: np.ndarray) -> Batch:
-    """One row a patient, with a question at each visit; in place of gaps the inputs have the times of the visits."""
+    """A batch with a row for each patient and a question at each visit; its inputs have times in place of gaps."""
     steps = max(len(patient.times) for patient in patients)
     x = np.full((len(patients), steps, len(mean)), np.nan)
     times = np.zeros((len(patients), steps))
@@ -190,7 +190,7 @@ def _rows(patients: Sequence[Patient], mean: np.ndarray, scale: np.ndarray) -> B
 
 
 def _hidden(batch: Batch, share: float, rng: np.random.Generator) -> Batch:
-    """A batch of `_rows` with a share of what was measured hidden; what is always known stays."""
+    """A batch of `_rows` with a ``share`` of the measured values hidden; features that are always known stay."""
     x, observed, times = batch.inputs
     hidden = (rng.random(x.shape) < share) & (np.arange(x.shape[-1]) < MEASURED)
     return batch._replace(inputs=Measurements(np.where(hidden, np.float32(0), x), observed & ~hidden, times))
@@ -208,9 +208,9 @@ def _fed(batch: Batch, missing: Literal["decay", "mean", "mean_and_mask"]) -> Ba
 def _assess(
     pairs: Iterable[tuple[Batch, Any]], tested: Mapping[int, Patient], floors: Mapping[str, np.ndarray]
 ) -> Assessment:
-    """AUROC and Brier score of the fold, and each patient's risk, by which `experiments.results` pools folds.
+    """AUROC and Brier score of the fold, and each patient's risk, for `experiments.results.pooled_folds`.
 
-    ``tested``: the patients of the rows by their number, in order.
+    ``tested``: number -> patient, in the order of the rows.
     """
     courses, events = [], []
     for batch, outputs in pairs:
@@ -232,10 +232,10 @@ def _assess(
 
 
 def _courses(courses: Sequence[np.ndarray], events: np.ndarray, tested: Mapping[int, Patient]) -> dict[str, Any]:
-    """A picture of the risk at each visit, of the patients with and without the event whose risk changed most.
+    """A picture of the risk at each visit, for the patients with and without the event whose risk changed most.
 
-    Beside it stands the answer at that visit, which training asks for: an event soon after the landmark can be too far
-    from the first visit.
+    Beside the risk stands the answer that training asks for at that visit. It may differ from the outcome: an event
+    soon after the landmark can be too far from the first visit.
     """
     change = np.array([np.ptp(course) for course in courses])
     numbers = list(tested)

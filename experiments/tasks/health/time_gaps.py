@@ -4,10 +4,10 @@ import numpy as np
 
 
 def gaps(times: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    """Time since each feature was last observed before each step: times (..., T), observed bool (..., T, I).
+    """(..., T, I): the time at each step since each feature was last observed before it.
 
-    A feature that was not observed yet has the time since the first step. The same as `gru_jax.time_gaps`, which is
-    time-major and needs JAX.
+    ``times`` (..., T), ``observed`` bool (..., T, I). The gap of a feature that was not observed yet is the time since
+    the first step. `gru_jax.time_gaps` computes the same, but is time-major and needs JAX.
     """
     since = np.zeros(observed.shape, times.dtype)
     for step in range(1, times.shape[-1]):

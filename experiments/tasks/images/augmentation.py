@@ -1,4 +1,4 @@
-"""Square images, one channel: how a training image is changed a little, anew at each step, and read in pieces."""
+"""Square images of one channel: training images are changed a little, anew at each step; all are read in pieces."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -18,11 +18,11 @@ class ImageAugmentation(Block):
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
     """Degrees, about the middle of the image."""
     stretch: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """By which part of it the height and, separately, the width of the image grows."""
+    """The part by which the height of the image grows and, drawn separately, its width."""
     shear: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """By how much of its height the image slants to the right."""
+    """The slant of the image to the right, as a part of its height."""
     ink: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """By which part of it the brightness of the image grows."""
+    """The part by which the brightness of the image grows."""
     noise: Annotated[float, Field(ge=0)] = 0.0
     """Not uniform: the standard deviation of normal noise in each pixel; pixels lie in [0, 1]."""
 
@@ -30,7 +30,7 @@ class ImageAugmentation(Block):
 def in_pieces(
     splits: Mapping[str, tuple[np.ndarray, np.ndarray]], steps: int, augmentation: ImageAugmentation
 ) -> dict[str, Any]:
-    """``train_batch`` and ``split_batches`` of a task that reads images (B, side, side) in so many pieces, row by row.
+    """``train_batch`` and ``split_batches`` of a task that reads images (B, side, side) row by row in ``steps`` pieces.
 
     ``splits``: images and their labels (B,), int32. Training images alone are augmented.
     """
@@ -68,7 +68,7 @@ def augment(images: np.ndarray, augmentation: ImageAugmentation, rng: np.random.
 
 
 def warp(images: np.ndarray, matrices: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """Pixel p of a new image is the old one at ``matrix @ (p - middle) + middle - shift``, between pixels bilinear.
+    """New images: pixel p is the old one at ``matrix @ (p - middle) + middle - shift``, by bilinear interpolation.
 
     ``images`` (B, side, side), blank outside; ``matrices`` (B, 2, 2) and ``shifts`` (B, 2) count rows, then columns.
     """

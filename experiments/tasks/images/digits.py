@@ -44,7 +44,7 @@ def check_data(config: DigitsConfig) -> None:
 
 
 def read(file: Path) -> dict[str, Images]:
-    """The images of each split, in the order of the file; no image is in two."""
+    """The images of each split, in the order of the file; no image is in two splits."""
     table = np.loadtxt(gzip.decompress(file.read_bytes()).decode().splitlines(), delimiter=",", dtype=np.float32)
     images = Images(table[:, :64].reshape(-1, 8, 8) / 16, table[:, 64].astype(np.int32))
     test = len(table) - TEST_ROWS
@@ -82,7 +82,7 @@ def build(config: DigitsConfig) -> Task:
 
 
 def find_file(task: str = "digits") -> Path:
-    """The data file; UserError with the way to get it if it is not there. ``task``: who asks, for the message."""
+    """The data file; UserError, which says how to get it, if it is missing. ``task``: the task to name in the error."""
     return find("sklearn", "datasets/data/digits.csv.gz", task=task)
 
 

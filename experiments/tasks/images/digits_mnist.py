@@ -16,7 +16,7 @@ SIDE = 28
 ROWS = {"train": 3500, "validation": 500, "test": 1000}
 """How many images a split has."""
 SHUFFLE_SEED = 0
-"""The file is sorted by class: its rows are shuffled with this seed, and then cut into the splits, in their order."""
+"""The file is sorted by class, so its rows are shuffled with this seed and then cut into the splits, in their order."""
 
 
 class DigitsMnistConfig(TaskBlock):

@@ -17,24 +17,24 @@ from experiments.tasks.packages import INSTALL, DataSet, find
 from experiments.tasks.registry import register
 from experiments.tasks.task import Batch, Task, TaskBlock, stored
 
-# The file is a pickled dict, and unpickling runs what a file tells it to: only bytes that were looked at are loaded.
+# The file is a pickled dict, and unpickling runs what a file tells it to, so only bytes that were looked at are loaded.
 SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
 RATE = 50
 """Samples a second."""
 WINDOW, HOP = 200, 100
-"""Samples of a window, and from the beginning of one to that of the next."""
+"""Samples of a window, and from the beginning of one window to that of the next."""
 PIECE = 300
-"""Samples of what a training window is cut from: the window with a second more on both sides."""
+"""Samples of the piece that a training window is cut from: the window and a second more on each side."""
 PEOPLE = 10
 
 
 class ActivityConfig(TaskBlock):
-    """``fold``: the person, from 1 to 10, whose windows are the test split; the other people's are for training.
+    """``fold``: the person, 1 to 10, whose windows are the test split; those of the next person validate, others train.
 
-    ``steps``: of a window; 200 = as recorded, fewer = read off at as many places, halfway between samples.
+    ``steps``: those of a window; 200 = as recorded, fewer = read off at as many places, halfway between samples.
 
-    ``train_on_validation``: train on the validation person, who is the next one after ``fold``, too, once the settings
-    are chosen. What is then measured on the validation split says nothing, and training.keep_best chooses by it.
+    ``train_on_validation``: train on the validation person too, once the settings are chosen. Validation figures then
+    say nothing, yet training.keep_best would choose by them.
     """
 
     per_step: ClassVar[bool] = False
@@ -103,7 +103,7 @@ def _file() -> Path:
 
 
 def _load(file: Path) -> dict[str, Any]:
-    """The data: "X", arrays (samples, 6), and the "y" and "subject" of each; "y_labels" names the classes."""
+    """The data: "X" are arrays (samples, 6), "y" and "subject" the class and person of each, "y_labels" class names."""
     raw = file.read_bytes()
     found = hashlib.sha256(raw).hexdigest()
     if found != SHA256:
@@ -114,9 +114,9 @@ def _load(file: Path) -> dict[str, Any]:
 
 
 def _windows(recordings: Sequence[np.ndarray], classes: np.ndarray, samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """The windows of recordings (length, 6), each in the middle of ``samples`` of them, (B, samples, 6); their classes.
+    """Pieces (B, samples, 6) of recordings (length, 6), each with a window in its middle; the classes of the windows.
 
-    The pieces of a recording's first and last windows would reach over its ends: they begin and end there instead.
+    The pieces of a recording's first and last windows would reach over its ends; they begin and end there instead.
     """
     pieces, labels = [], []
     for recording, label in zip(recordings, classes, strict=True):

@@ -1,8 +1,8 @@
 """The robot dynamics task: the torques of a two-link arm from its motion, without accelerations.
 
-Simulated, not measured: random smooth motions of the arm of ``two_link_arm.py`` give the torques by its equations;
-what is seen of a motion are its angles and its joint speeds, which carry noise. The acceleration, on which most of the
-torque depends, has to be inferred from the speeds of the past: without memory it cannot be known.
+The data is simulated, not measured: the equations of ``two_link_arm.py`` give the torques of random smooth motions. The
+inputs are the angles and the joint speeds, which carry noise. Most of the torque depends on the acceleration, which has
+to be inferred from the speeds of the past: without memory it cannot be known.
 """
 
 import functools
@@ -20,7 +20,7 @@ from experiments.tasks.task import Assessment, Batch, Task, TaskBlock, generated
 FEATURES = 6
 """sin and cos of both angles, both joint speeds."""
 _JOINTS = ("shoulder", "elbow")
-# Motions that the scale of the torques and the linear baseline are taken from, of a seed that no batch has.
+# The scale of the torques and the linear baseline come from these motions; no batch has their seed.
 _REFERENCE_SEED, _REFERENCE_ROWS = 0, 200
 
 
@@ -32,7 +32,7 @@ class RobotDynamicsConfig(TaskBlock):
     steps: Annotated[int, Field(ge=2)] = 200
     interval: Annotated[float, Field(gt=0, le=0.1)] = 0.02
     noise: Annotated[float, Field(ge=0)] = 0.02
-    """Standard deviation of what is added to each joint speed, rad/s."""
+    """Standard deviation of the normal noise in each joint speed, rad/s."""
     validation_rows: Annotated[int, Field(gt=0)] = 200
     test_rows: Annotated[int, Field(gt=0)] = 500
 
@@ -42,7 +42,7 @@ def check_data(config: RobotDynamicsConfig) -> None:
 
 
 def build(config: RobotDynamicsConfig) -> Task:
-    """Build the task: inputs (B, steps, 6), targets (B, steps, 2) the torques, each over its standard deviation."""
+    """Build the task: inputs (B, steps, 6); targets (B, steps, 2), the torques over their standard deviations."""
     inputs, torques = _simulate(config, np.random.default_rng(_REFERENCE_SEED), _REFERENCE_ROWS)
     scale = torques.std(axis=(0, 1))
     rows = generated(
@@ -76,7 +76,7 @@ def build(config: RobotDynamicsConfig) -> Task:
 
 
 def _simulate(config: RobotDynamicsConfig, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """What is seen of ``count`` motions, (count, steps, 6), and the torques, (count, steps, 2) in N m."""
+    """The inputs of ``count`` motions, (count, steps, 6), and their torques, (count, steps, 2) in N m."""
     q, qd, qdd = motions(rng, count, config.interval * np.arange(config.steps))
     torques = torque(Arm(), q, qd, qdd)
     seen = qd + config.noise * rng.standard_normal(qd.shape)
@@ -90,13 +90,13 @@ def _rows(config: RobotDynamicsConfig, scale: np.ndarray, rng: np.random.Generat
 
 
 def _with_past(inputs: np.ndarray, steps: int = 10) -> np.ndarray:
-    """Each step with those before it, the first one standing for what came before the beginning."""
+    """Each step side by side with the ``steps`` - 1 before it; the first step stands for those before the beginning."""
     places = np.maximum(np.arange(inputs.shape[1])[:, None] - np.arange(steps), 0)
     return inputs[:, places].reshape(*inputs.shape[:2], -1)
 
 
 def _linear(inputs: np.ndarray, torques: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Least squares with an intercept."""
+    """The function from inputs to torques that least squares with an intercept gives."""
 
     def design(inputs: np.ndarray) -> np.ndarray:
         return np.concatenate([inputs, np.ones((*inputs.shape[:-1], 1))], axis=-1)
@@ -107,7 +107,7 @@ def _linear(inputs: np.ndarray, torques: np.ndarray) -> Callable[[np.ndarray], n
 
 
 def _errors(true: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """R², the mean of those of the two joints, and the mean absolute error in N m; torques (..., 2) in N m."""
+    """R², averaged over the two joints, and the mean absolute error in N m; torques (..., 2) in N m."""
     true, predicted = (torques.reshape(-1, 2).astype(np.float64) for torques in (true, predicted))
     unexplained = ((true - predicted) ** 2).sum(axis=0) / ((true - true.mean(axis=0)) ** 2).sum(axis=0)
     return {"r2": round(float(1 - unexplained.mean()), 4), "mae": round(float(np.abs(true - predicted).mean()), 4)}

@@ -17,7 +17,7 @@ class Arm(NamedTuple):
     """Two links; kilograms, metres, kg m², N m s/rad. Each pair is first link, second link."""
 
     length: float = 0.5
-    """Of the first link; how long the second is does not matter."""
+    """Length of the first link; that of the second does not matter."""
     masses: tuple[float, float] = (3.0, 2.0)
     centres: tuple[float, float] = (0.25, 0.2)
     """From the joint of a link to its centre of mass."""
@@ -55,7 +55,7 @@ def _inertia(arm: Arm, q: np.ndarray) -> np.ndarray:
 
 
 def _moments(arm: Arm) -> tuple[float, float]:
-    """What the weight of the arm pulls at the first joint with the links level: by the first angle, by both."""
+    """Gravity's largest torques at the first joint, in N m: the factors of cos q_1 and of cos(q_1 + q_2)."""
     (m1, m2), (c1, c2) = arm.masses, arm.centres
     return GRAVITY * (m1 * c1 + m2 * arm.length), GRAVITY * m2 * c2
 

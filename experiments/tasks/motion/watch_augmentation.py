@@ -1,4 +1,4 @@
-"""How a window of a smart-watch recording is cut out of a longer piece of it and changed, anew at each step."""
+"""Cuts a window out of a longer piece of a smart-watch recording and changes it, anew at each step."""
 
 from typing import Annotated
 
@@ -7,8 +7,8 @@ from pydantic import Field
 
 from experiments.config.block import Block
 
-# A mirror image of a movement, left hand for right, has the x axis the other way. Rates of turn are turns, not arrows:
-# their mirror images keep the one about x and reverse the other two.
+# The mirror image of a movement, left hand for right, reverses the acceleration along x. Rates of turn are axial
+# vectors: their mirror images keep the one about x and reverse the other two.
 MIRROR = np.array([-1, 1, 1, 1, -1, -1])
 
 
@@ -18,13 +18,13 @@ class WatchAugmentation(Block):
     shift: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Seconds by which the window begins later; at most what the piece leaves on both sides."""
     tempo: Annotated[float, Field(ge=0, le=0.4)] = 0.0
-    """By which part of it the window is longer, squeezed or drawn to its number of steps: a slower or faster person."""
+    """The part by which the window is longer before it is resampled to its steps: a slower or faster person."""
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
     """Degrees, about an axis of any direction: the watch sits on the wrist in another way."""
     scale: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """By which part of it the window is larger, accelerations and rates of turn each in their own way."""
+    """The part by which values are larger, drawn separately for accelerations and rates of turn."""
     mirror: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    """With which probability the other arm makes the movement."""
+    """The probability that the other arm makes the movement."""
     noise: Annotated[float, Field(ge=0)] = 0.0
     """Not uniform: the standard deviation of normal noise in each number, in units of the recordings."""
 
@@ -57,9 +57,9 @@ def augment(
 
 
 def resample(pieces: np.ndarray, start: np.ndarray, length: np.ndarray, steps: int) -> np.ndarray:
-    """Cut ``length`` (B,) samples of pieces (B, samples, I) from ``start`` (B,) on into ``steps`` equal parts.
+    """Cut pieces (B, samples, I), ``length`` (B,) samples from ``start`` (B,) on, into ``steps`` equal parts.
 
-    A step is the value in the middle of its part, between samples linear; sample ``i`` covers the time from i to i + 1.
+    A step is the value in the middle of its part, linear between samples; sample ``i`` covers the time from i to i + 1.
     """
     middles = (np.arange(steps) + 0.5) / steps
     places = start[:, None] + middles * length[:, None] - 0.5

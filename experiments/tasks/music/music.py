@@ -1,8 +1,8 @@
 """The music task: which of the 88 keys of a piano sound at the next step, given all steps before.
 
-By default the four-part chorales of J. S. Bach, from the corpus of the package music21, one step a quarter note. The
-setting, independent keys given the past, and its measure, nats a step, are those of Boulanger-Lewandowski et al. 2012
-("Modeling temporal dependencies in high-dimensional sequences", ICML), whose files `path` reads.
+The default pieces are the four-part chorales of J. S. Bach, from the corpus of the package music21; a step is a quarter
+note. `path` reads the files of Boulanger-Lewandowski et al. 2012 ("Modeling temporal dependencies in high-dimensional
+sequences", ICML). The setting, keys independent given the past, and the measure, nats a step, are theirs.
 """
 
 import functools
@@ -23,9 +23,9 @@ from experiments.tasks.task import Assessment, Batch, Task, TaskBlock, stored
 
 VOICES = 4
 HELD_OUT = 0.15
-"""Which part of the chorales validates; as large a part tests."""
+"""The part of the chorales that validates; as large a part tests."""
 _PASSAGE = 8
-"""Chorales that have so many chords in a row in common, in whatever key, lie in the same split."""
+"""Chorales that share so many chords in a row, in whatever key, lie in the same split."""
 _SPLIT_SEED = 0
 _MATLAB = {"train": "traindata", "validation": "validdata", "test": "testdata"}
 _SHOWN = 64
@@ -93,7 +93,7 @@ def build(config: MusicConfig) -> Task:
 
 
 def markov_nll(train: Sequence[Roll], test: Sequence[Roll]) -> float:
-    """Nats a step of a chain of each key by itself, with half an observation added to each count."""
+    """Nats a step of a Markov chain of each key by itself, with half an observation added to each count."""
     before, after = (np.concatenate([piece[place] for piece in train]) for place in (slice(-1), slice(1, None)))
     chance = [((after * was).sum(axis=0) + 0.5) / (was.sum(axis=0) + 1) for was in (1 - before, before)]
     return _nll([np.where(piece[:-1] > 0, chance[1], chance[0]) for piece in test], test)
@@ -107,7 +107,7 @@ def marginal_nll(train: Sequence[Roll], test: Sequence[Roll]) -> float:
 
 
 def _nll(chances: Sequence[np.ndarray], pieces: Sequence[Roll]) -> float:
-    """As the loss: over all steps but the first of each piece, which nothing comes before."""
+    """Nats a step, as the loss has them: over all steps but the first of each piece, before which nothing comes."""
     chance, sounds = np.concatenate(chances), np.concatenate([piece[1:] for piece in pieces])
     return round(float(-np.log(np.where(sounds > 0, chance, 1 - chance)).sum(axis=1).mean()), 3)
 
@@ -119,7 +119,7 @@ def _folder() -> Path:
 # The files take two seconds to parse; a process that builds the task twice parses them once.
 @functools.cache
 def _chorales(folder: Path) -> Mapping[str, list[Roll]]:
-    """The pieces of four parts by split: every piece in one, those that share a passage in the same."""
+    """The four-part pieces by split; pieces that share a passage lie in the same split."""
     scores = [musicxml.read(path) for path in sorted(folder.glob("*.mxl"))]
     rolls = [musicxml.piano_roll(parts).astype(np.float32) for parts in scores if len(parts) == VOICES]
     families = _families(rolls)
@@ -132,7 +132,7 @@ def _chorales(folder: Path) -> Mapping[str, list[Roll]]:
 
 
 def _families(rolls: Sequence[Roll]) -> list[list[int]]:
-    """Pieces that share a passage, directly or through others, as lists of their places; in the order of the first."""
+    """Families of pieces that share a passage, directly or through others: lists of places, in order of the first."""
     family = list(range(len(rolls)))
     seen: dict[tuple[tuple[int, ...], ...], int] = {}
     for piece, roll in enumerate(rolls):
@@ -148,12 +148,12 @@ def _families(rolls: Sequence[Roll]) -> list[list[int]]:
 
 
 def _from_matlab(path: Path) -> dict[str, list[Roll]]:
-    # Here, because it takes a fifth of a second and only this needs it; SciPy comes with JAX.
+    # Imported here, because it takes a fifth of a second and only this function needs it. SciPy comes with JAX.
     from scipy.io import loadmat
 
     try:
         contents = loadmat(path)
-    except Exception as error:  # whatever the bytes of a damaged file lead to, an IndexError for one
+    except Exception as error:  # a damaged file may lead to any error, such as an IndexError
         raise UserError(
             f"task.path: expected a MATLAB file (version 4 to 7.2, as save -v7 writes it), but {path}: {error}"
         ) from None
@@ -169,7 +169,7 @@ def _from_matlab(path: Path) -> dict[str, list[Roll]]:
 
 def _pieces(cells: Any, name: str, path: Path) -> list[Roll]:
     expected = f"task.path: expected a cell array of matrices (steps >= 2, {musicxml.KEYS}) as {name} of {path}"
-    # Cell arrays alone come as arrays of objects.
+    # Only cell arrays come as arrays of objects.
     if not isinstance(cells, np.ndarray) or cells.dtype != object:
         raise UserError(f"{expected}, got {_shown(cells)}; put each piece into a cell of its own")
     if not cells.size:
@@ -194,7 +194,7 @@ def _checked(piece: Any, name: str, path: Path, expected: str) -> Roll:
 
 
 def _rows(pieces: Sequence[Roll]) -> Batch:
-    """Pieces of different lengths as rows that are zero from their ends on."""
+    """A batch of pieces of different lengths, as rows that are zero from their ends on."""
     lengths = np.array([len(piece) - 1 for piece in pieces], np.int32)
     inputs, targets = (np.zeros((len(pieces), lengths.max(), musicxml.KEYS), np.float32) for _ in range(2))
     for row, (piece, length) in enumerate(zip(pieces, lengths, strict=True)):
@@ -204,7 +204,7 @@ def _rows(pieces: Sequence[Roll]) -> Batch:
 
 
 def _crop(batch: Batch, window: int, rng: np.random.Generator) -> Batch:
-    """``window`` steps of each row, or all it has, from a random place."""
+    """The batch, cut to ``window`` steps of each row from a random place, or to all steps that it has."""
     lengths = np.asarray(batch.seq_lengths)
     first = rng.integers(np.maximum(lengths - window, 0) + 1)[:, None]
     steps = np.minimum(first + np.arange(min(window, batch.inputs.shape[1])), batch.inputs.shape[1] - 1)
@@ -214,7 +214,7 @@ def _crop(batch: Batch, window: int, rng: np.random.Generator) -> Batch:
 
 
 def _transpose(batch: Batch, most: int, limits: tuple[int, int], rng: np.random.Generator) -> Batch:
-    """Each row moved by up to ``most`` keys, as far as all its notes stay within ``limits``."""
+    """The batch, each row moved by up to ``most`` keys, as far as all its notes stay within ``limits``."""
     used = batch.inputs.any(axis=1) | batch.targets.any(axis=1)
     # A row without a note stays where it is.
     lowest = np.where(used.any(axis=1), used.argmax(axis=1), limits[0])
@@ -227,7 +227,7 @@ def _transpose(batch: Batch, most: int, limits: tuple[int, int], rng: np.random.
 
 
 def _assess(limits: tuple[int, int], pairs: Any) -> Assessment:
-    """A picture of the first piece: what came, and how probable the model held each key to be, a step before."""
+    """A picture of the first piece: what came, and the probability that the model gave each key a step before."""
     batch, outputs = next(iter(pairs))
     steps, keys = slice(min(_SHOWN, int(batch.seq_lengths[0]))), slice(limits[0], limits[1] + 1)
     probability = 1 / (1 + np.exp(-outputs[0, steps, keys].astype(np.float64)))

@@ -1,6 +1,6 @@
 """Scores in MusicXML: which keys sound when, read with the standard library.
 
-What is written is read from front to back: repeats are not played twice, grace notes, which take no time, are left out.
+A score is read from front to back. Repeats are not played twice; grace notes, which take no time, are left out.
 """
 
 import xml.etree.ElementTree as ElementTree
@@ -44,7 +44,7 @@ def piano_roll(parts: list[list[Note]], step: float = 1.0) -> np.ndarray:
     length = max((note.end for note in notes), default=0.0)
     roll = np.zeros((int(np.ceil(round(length / step, 6))), KEYS), np.uint8)
     for note in notes:
-        # Rounded, because a time is a sum of fractions such as a third, and a note that ends at a step is not heard.
+        # Times are sums of fractions such as a third. Rounding keeps a note silent at the step at which it ends.
         first, last = (int(np.ceil(round(time / step, 6))) for time in (note.start, note.end))
         if 0 <= note.key < KEYS:
             roll[first:last, note.key] = 1
@@ -52,7 +52,7 @@ def piano_roll(parts: list[list[Note]], step: float = 1.0) -> np.ndarray:
 
 
 def _notes(part: ElementTree.Element) -> list[Note]:
-    """Follow the time through the measures of a part; voices are written one after the other, with a step back."""
+    """The notes of a part. A measure has its voices one after the other, with a step back in time between them."""
     notes: list[Note] = []
     divisions, measure_start, onset = 1, 0.0, 0.0
     for measure in part.iter("measure"):

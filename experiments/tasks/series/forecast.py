@@ -1,20 +1,20 @@
-"""The forecast task: at the end of every day the next 24 hours of a measured series, with quantiles.
+"""The forecast task: quantiles of the next 24 hours of a measured series, told at the end of every day.
 
-One step of a sequence is a day: all its measurements are the inputs, and what comes the next day is to be forecast. So
-each time of the test split is forecast exactly once, 1 to 24 hours ahead, at the midnight before it (weather: at 6 h
-UTC, which is 1 h in New York's winter).
+One step of a sequence is a day: the inputs are its measurements, the targets those of the next day. So each time of the
+test split is forecast exactly once, 1 to 24 hours ahead, at the midnight before it (weather: at 6 h UTC, which is 1 h
+in New York's winter).
 
-Known to a forecast are the measurements until then, and the calendar of the day ahead (day of the week, working day or
-holiday), since calendars are printed in advance. Not known is any later measurement, so not the temperature of the day
-ahead either, though utilities have forecasts of it.
+A forecast knows the measurements until then and the calendar of the day ahead (day of the week, working day or
+holiday), since calendars are printed in advance. It knows no later measurement: not even the temperature of the day
+ahead, though utilities have forecasts of it.
 
-What the model puts out is a correction: forecast = linear forecast + scale * output. The linear forecast is a ridge
-regression on the inputs of one day, without memory, of the difference from the last day of the same kind (working day,
-Saturday, Sunday or holiday; for weather all days are of one kind); days to train on get it from a regression that has
-not seen their month. It is also the floor that is hardest to beat. Errors are those of the forecast itself.
+The model's output is a correction: forecast = linear forecast + scale * output. The linear forecast is a ridge
+regression without memory, from the inputs of one day to the difference from the last day of the same kind (working day,
+Saturday, Sunday or holiday; for weather all days are of one kind). A training day gets it from a regression that has
+not seen that month. It is also the floor that is hardest to beat. Errors are those of the corrected forecast.
 
-Channels that ever miss come with masks, 1 where there is a value; where there is none the last value stands. A day
-ahead of which any value is missing weighs nothing.
+A channel with missing values comes with a mask, 1 where there is a value; the last value stands in for a missing one. A
+forecast does not count if any value of its day ahead is missing.
 """
 
 import functools
@@ -33,16 +33,16 @@ from experiments.tasks.task import Assessment, Batch, Quantiles, Task, TaskBlock
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 HELD_OUT_DAYS = 28
-"""The last so many days are the test split, as many before them the validation split."""
+"""The length of the test split, which comes last, and of the validation split before it."""
 WEEK = 7
 PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
-"""Of the ridge regression that is among the floors."""
+"""Strengths to choose from, of the ridge regression that makes the linear forecast."""
 _TRAIN = 1
 _PANELS = 3
 
 
 class ForecastConfig(TaskBlock):
-    """Rows are windows of ``days``, of which the first ``warm_up`` are only read: their forecasts do not count."""
+    """Rows are windows of ``days``; the first ``warm_up`` of them are only read, and their forecasts do not count."""
 
     per_step: ClassVar[bool] = True
     predicts_inputs: ClassVar[bool] = True
@@ -52,7 +52,7 @@ class ForecastConfig(TaskBlock):
     # The default is validated too: it may be too long for the days that a user sets.
     warm_up: Annotated[int, Field(ge=1, le=56, validate_default=True)] = 7
     average: Literal[1, 2, 3, 4, 6, 8, 12, 24] = 4
-    """Inputs are means of so many times: what there is to learn from is a few hundred days, too few for every time."""
+    """Inputs are means of so many times, since a few hundred days are too few to learn from every time by itself."""
     noise: Annotated[float, Field(ge=0)] = 0.0
     """Standard deviation of normal noise in each input of a training row; measured inputs have standard deviation 1."""
 
@@ -71,11 +71,11 @@ class Prepared(NamedTuple):
     inputs: np.ndarray
     """(S, D, I) float32: what is known at the end of a day."""
     past: np.ndarray
-    """(S, D, day) float64: the channel to forecast, where missing the last value."""
+    """(S, D, day) float64: the channel to forecast, with the last value in place of a missing one."""
     ahead: np.ndarray
     """(S, D, day) float64: the same channel on the day after; NaN where missing, and on the last day."""
     alike: np.ndarray
-    """(S, D, day) float64: the last day that is like the day after, from `past`."""
+    """(S, D, day) float64: from `past`, the last day of the same kind as the day after."""
     linear: np.ndarray
     """(S, D, day) float64: the linear forecast of the day after."""
     scale: float
@@ -88,7 +88,7 @@ def check_data(config: ForecastConfig) -> None:
 
 
 def build(config: ForecastConfig) -> Task:
-    """Load the series: inputs (B, T, I), targets (B, T, day) standardised differences from the linear forecast."""
+    """Load the series: inputs (B, T, I); targets (B, T, day), the standardised differences from the linear forecast."""
     loaded = measured_series.read(config.series)
     data = prepare(loaded, config.average)
     parts = origins(loaded)
@@ -117,7 +117,7 @@ def build(config: ForecastConfig) -> Task:
 
 
 def origins(loaded: Series) -> dict[str, range]:
-    """The days at whose end forecasts of each split are made: the day after lies in that split."""
+    """The days at whose end each split's forecasts are made: the day after lies in the split."""
     days = len(loaded.kinds)
     # The first week has no day a week before.
     edges = [WEEK, days - 2 * HELD_OUT_DAYS, days - HELD_OUT_DAYS, days]
@@ -126,7 +126,7 @@ def origins(loaded: Series) -> dict[str, range]:
 
 
 def prepare(loaded: Series, average: int = 1) -> Prepared:
-    """Standardise by the training part, fill what is missing with the last value, and lay out what there is to see."""
+    """Standardise by the training part, fill gaps with the last value, and lay out inputs and targets by day."""
     places, days = len(loaded.measured), len(loaded.kinds)
     seen = ~np.isnan(loaded.measured)
     train = slice(None, (days - 2 * HELD_OUT_DAYS) * loaded.day)
@@ -139,7 +139,7 @@ def prepare(loaded: Series, average: int = 1) -> Prepared:
     alike = past[:, tomorrow]
     inputs = [
         z,
-        # How today differs from the day like it, and from the day like tomorrow if that may be another than today.
+        # Today less the last day of today's kind; with several kinds also less the last day of tomorrow's kind.
         _unit(z[..., :1] - z[:, today, :, :1]),
         *([_unit(z - z[:, tomorrow])] if loaded.kinds.any() else []),
         seen.reshape(z.shape)[..., ~seen.all(axis=(0, 1))],
@@ -147,7 +147,7 @@ def prepare(loaded: Series, average: int = 1) -> Prepared:
     calendar = np.broadcast_to(loaded.calendar, (places, *loaded.calendar.shape))
     x = np.concatenate([*(_means(part, average) for part in inputs), calendar], axis=-1)
     linear = alike + _linear_forecast(loaded, x, ahead - alike)
-    # How wrong the linear forecast of today was: what memory can make something of.
+    # The error of today's linear forecast: a model with memory can learn from it.
     error = _unit((past - np.concatenate([past[:, :1], linear[:, :-1]], axis=1))[..., None])
     scale = float(np.nanstd((ahead - linear)[:, : days - 2 * HELD_OUT_DAYS - 1]))
     x = np.concatenate([_means(error, average), x], axis=-1).astype(np.float32)
@@ -155,36 +155,36 @@ def prepare(loaded: Series, average: int = 1) -> Prepared:
 
 
 def _means(values: np.ndarray, average: int) -> np.ndarray:
-    """(S, D, day, C) as (S, D, day / average * C)."""
+    """Means over ``average`` times: (S, D, day, C) -> (S, D, day / average * C)."""
     places, days, day, _ = values.shape
     return values.reshape(places, days, day // average, average, -1).mean(axis=3).reshape(places, days, -1)
 
 
 def like(kinds: np.ndarray) -> np.ndarray:
-    """For each day (D,) the last one before it of its kind; the day before if there was none, the first for itself."""
+    """The last day before each (D,) that is of its kind; else the day before it; for the first day, itself."""
     days = np.arange(len(kinds))
     before = (days < days[:, None]) & (kinds == kinds[:, None])
     return np.where(before.any(axis=1), len(days) - 1 - before[:, ::-1].argmax(axis=1), np.maximum(days - 1, 0))
 
 
 def _carried(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """(S, N, C) with the last value seen where there is none, and 0, the mean, before the first."""
+    """``values`` (S, N, C) with gaps filled by the last value seen, or by 0, the mean, before the first one."""
     last = np.maximum.accumulate(np.where(seen, np.arange(values.shape[1])[None, :, None], -1), axis=1)
     return np.where(last < 0, 0, np.take_along_axis(np.where(seen, values, 0), np.maximum(last, 0), axis=1))
 
 
 def _unit(differences: np.ndarray) -> np.ndarray:
-    """(S, D, day, C) with standard deviation 1 in each channel of the training part."""
+    """``differences`` (S, D, day, C), scaled to standard deviation 1 in each channel over the training part."""
     return differences / differences[:, : differences.shape[1] - 2 * HELD_OUT_DAYS].std(axis=(0, 1, 2))
 
 
 def _day_after(values: np.ndarray) -> np.ndarray:
-    """(S, D, ...) of the day after; NaN on the last day."""
+    """``values`` (S, D, ...) of the day after each; NaN on the last day."""
     return np.concatenate([values[:, 1:], np.full_like(values[:, :1], np.nan)], axis=1)
 
 
 def counts(ahead: np.ndarray, part: range) -> np.ndarray:
-    """Which forecasts (S, D) count: those of ``part`` of whose day ``ahead``, (S, D, day), nothing is missing."""
+    """Which forecasts (S, D) count: those of ``part`` without a missing value in their day ``ahead``, (S, D, day)."""
     return np.isin(np.arange(ahead.shape[1]), part) & ~np.isnan(ahead).any(axis=-1)
 
 
@@ -199,7 +199,7 @@ def _windows(config: ForecastConfig, data: Prepared, part: range, places: np.nda
 
 
 def _train_batch(config: ForecastConfig, data: Prepared, part: range, seed: int, step: int, batch_size: int) -> Batch:
-    """Windows from random places; those that begin before the series does repeat its first day."""
+    """Windows from random places and days; a window that begins before the series repeats its first day."""
     rng = np.random.default_rng((seed, step, _TRAIN))
     starts = rng.integers(part.start - config.warm_up, part.stop - config.days, batch_size, endpoint=True)
     batch = _windows(config, data, part, rng.integers(len(data.inputs), size=batch_size), starts)
@@ -215,7 +215,7 @@ def _side_by_side(config: ForecastConfig, data: Prepared, part: range) -> Batch:
 
 
 def simple(loaded: Series, data: Prepared) -> Iterator[tuple[str, np.ndarray]]:
-    """Forecasts (S, D, day) without memory, with their names."""
+    """Yield forecasts (S, D, day) without memory, with their names."""
     yield "the last value", np.broadcast_to(data.past[..., -1:], data.past.shape)
     yield "the day before", data.past
     yield "the week before", data.past[:, np.maximum(np.arange(data.past.shape[1]) + 1 - WEEK, 0)]
@@ -225,10 +225,10 @@ def simple(loaded: Series, data: Prepared) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _linear_forecast(loaded: Series, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Ridge regression of ``y`` (S, D, day) on ``x`` (S, D, I); its penalty is the one that validates best.
+    """``y`` (S, D, day) as predicted by ridge regression on ``x`` (S, D, I), with the penalty that validates best.
 
-    Fitted to the training days; for a block of `HELD_OUT_DAYS` of these to the others, so that its errors there are
-    those of days that it has not seen, as they are in the other splits.
+    The regression is fitted to the training days. Each block of `HELD_OUT_DAYS` of these is predicted by a fit to the
+    others, so that its errors are those of unseen days, as in the other splits.
     """
     parts = {name: counts(y, part) for name, part in origins(loaded).items()}
     fits = {penalty: _ridge(x, y, parts["train"], penalty) for penalty in PENALTIES}
@@ -243,7 +243,7 @@ def _linear_forecast(loaded: Series, x: np.ndarray, y: np.ndarray) -> np.ndarray
 
 
 def _ridge(x: np.ndarray, y: np.ndarray, rows: np.ndarray, penalty: float) -> np.ndarray:
-    """Predictions for all of ``x`` of the regression fitted to ``rows``, on inputs standardised there."""
+    """Predictions for all of ``x`` by a regression that is fitted to ``rows``, on inputs standardised over them."""
     z = (x - x[rows].mean(axis=0)) / np.maximum(x[rows].std(axis=0), 1e-3)
     middle = y[rows].mean(axis=0)
     gram = z[rows].T @ z[rows] + penalty * np.eye(z.shape[-1])
@@ -251,9 +251,9 @@ def _ridge(x: np.ndarray, y: np.ndarray, rows: np.ndarray, penalty: float) -> np
 
 
 def _assess(data: Prepared, unit: str, forecasts: np.ndarray, pairs: Iterable[tuple[Batch, Any]]) -> Assessment:
-    """A picture of the first forecast, one from the middle and the last, with the two days before each.
+    """A picture of the first, a middle and the last forecast, each with the two days before it.
 
-    ``forecasts`` (n, 2): place and day of all that count, in the order of the rows.
+    ``forecasts`` (n, 2): place and day of each forecast that counts, in the order of the rows.
     """
     outputs = np.concatenate([np.asarray(outputs)[batch.weights > 0] for batch, outputs in pairs])
     panels = []

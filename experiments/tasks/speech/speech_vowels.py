@@ -14,15 +14,15 @@ from experiments.tasks.task import Batch, Task, TaskBlock, pick, stored
 
 SPEAKERS = 9
 VALIDATION_ROWS_OF_EACH = 5
-"""The last rows of each speaker, of 30 in the training part."""
+"""So many last rows of each speaker validate, of 30 in the training part."""
 STEPS = 29
-"""Of the longest row."""
+"""The length of the longest row."""
 
 
 class SpeechVowelsConfig(TaskBlock):
     """``train_on_validation``: train on the 45 validation rows too, once the settings are chosen.
 
-    What is then measured on the validation split says nothing, and training.keep_best chooses by it.
+    Validation figures then say nothing, yet training.keep_best would choose by them.
     """
 
     per_step: ClassVar[bool] = False
@@ -86,7 +86,7 @@ def _files() -> tuple[Path, Path]:
 def _read(file: Path) -> tuple[list[np.ndarray], np.ndarray]:
     """Rows (length, 12), float64, and their classes (B,), int32, counted from 0.
 
-    A line is one row: for each feature its values over time, between commas, then the class; colons between them.
+    A line is one row. Colons separate its fields: the values of each feature over time, with commas, and the class.
     """
     lines = [line for line in file.read_text().splitlines() if line and line[0] not in "#@"]
     fields = [line.split(":") for line in lines]

@@ -1,10 +1,10 @@
-"""What hangs together by links: the connected components of a graph, by union-find."""
+"""The connected components of a graph, by union-find."""
 
 from collections.abc import Iterable
 
 
 def components(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
-    """For each of the places 0, ..., ``count`` - 1 the first place that it hangs together with, itself if no other."""
+    """For each of the places 0, ..., ``count`` - 1, the first place of its component."""
     above = list(range(count))
 
     def first(place: int) -> int:

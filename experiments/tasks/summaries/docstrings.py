@@ -23,13 +23,13 @@ DATA = (
     packages.DataSet("docstrings of SciPy", "scipy", "", "BSD-3-Clause"),
 )
 SUMMARY_WORDS, DESCRIPTION_WORDS = range(3, 26), 5
-"""How many words a summary has, and a description at least."""
+"""How many words a summary has, and how many a description has at least."""
 PARTS = {"test": 10, "validation": 10}
-"""Of 100 groups of near-twins; the others are for training."""
+"""How many of 100 groups of near-twins a part gets; the others are for training."""
 ALIKE = {"description": 0.4, "summary": 0.6}
-"""The tf-idf cosine beyond which two of them are near-twins."""
+"""Two pairs are near-twins beyond this tf-idf cosine of their descriptions, or of their summaries."""
 LARGEST = 20
-"""Groups of more pairs are for training, lest one family be much of a held-out part."""
+"""Groups of more pairs are for training, lest one family make up much of a held-out part."""
 _WORD = re.compile(r"[a-z0-9]+")
 _HEADING = re.compile(
     r"(args|arguments|parameters|returns?|yields|raises|examples?|notes?|see also|references|attributes|warnings?|"
@@ -43,7 +43,7 @@ _MARKUP = re.compile(r":[a-z:]+:(?=`)|\[\w+\]_|[`*~]")
 
 
 class Pair(NamedTuple):
-    """What a docstring says after its first paragraph, up to its first section, and that paragraph."""
+    """A docstring's first paragraph, the summary, and what follows up to its first section, the description."""
 
     name: str
     """Qualified, such as "numpy.linalg._linalg.solve"."""
@@ -56,7 +56,7 @@ class Docstrings(NamedTuple):
 
     parts: dict[str, list[Pair]]
     nearest: dict[str, list[Pair]]
-    """For each pair the training pair, of another group of near-twins, whose description is most like its own."""
+    """For each pair, the training pair of another group of near-twins whose description is most like its own."""
     facts: Mapping[str, object]
     """Versions, and a hash over all pairs."""
 
@@ -67,7 +67,7 @@ def words(text: str) -> list[str]:
 
 
 def check(task: str) -> None:
-    """Raise UserError if a package is not installed; nothing is read. ``task``: who asks, for the message."""
+    """Raise UserError if a package is not installed; nothing is read. ``task``: the task to name in the message."""
     for package in PACKAGES:
         packages.find(package, "__init__.py", task=task)
     packages.check_scikit_learn(task)
@@ -75,7 +75,7 @@ def check(task: str) -> None:
 
 @functools.cache
 def read() -> Docstrings:
-    """Read the installed packages. Takes seconds, once a process."""
+    """The pairs of the installed packages. Takes seconds, once a process."""
     found = [pair for package in PACKAGES for pair in _of_package(package)]
     digest = hashlib.sha256("\0".join(field for pair in found for field in pair).encode()).hexdigest()
     versions = {package: importlib.metadata.version(package) for package in PACKAGES}
@@ -83,10 +83,10 @@ def read() -> Docstrings:
 
 
 def split(found: Iterable[Pair], facts: Mapping[str, object] = MappingProxyType({})) -> Docstrings:
-    """Pairs by part, near-twins together, and no pair twice; a group's part is drawn by a hash of its first name.
+    """Pairs by part, none twice; groups of near-twins stay together, and a hash of a group's first name draws its part.
 
-    Near-twins, and whatever hangs together by them, are pairs of the same last name (`jax.numpy.fft.ifft` retells
-    `numpy.fft.ifft`), and those whose descriptions or whose summaries are alike beyond `ALIKE`.
+    Two pairs are near-twins if they have the same last name (`jax.numpy.fft.ifft` retells `numpy.fft.ifft`), or if
+    their descriptions or summaries are alike beyond `ALIKE`. Near-twins of near-twins are in the same group.
     """
     texts = {(" ".join(words(pair.description)), " ".join(words(pair.summary))): pair for pair in found}
     pairs = list(texts.values())
@@ -129,7 +129,7 @@ def _nearest(
 
 
 def part_of(name: str) -> str:
-    """The part that a name falls into, whatever others there are."""
+    """The part that a name falls into, by its hash alone."""
     place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % 100
     for part, share in PARTS.items():
         if place < share:
@@ -159,7 +159,7 @@ def pair_of(name: str, docstring: str) -> Pair | None:
 
 
 def first_sentence(text: str) -> str:
-    """Up to the first full stop (or other end) that a space and a capital, or nothing, follows."""
+    """The text up to the first of . ! ? : that a space and then a capital or bracket follow, or all of it."""
     return re.split(r"(?<=[.!?:])\s+(?=[A-Z(])", text, maxsplit=1)[0]
 
 

@@ -1,4 +1,4 @@
-"""ROUGE-L (Lin 2004, section 3.1): how much of a text the longest common subsequence of words covers, both ways."""
+"""ROUGE-L (Lin 2004, section 3.1): how much of two texts their longest common subsequence of words covers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ def rouge_l(reference: Sequence[Any], found: Sequence[Any]) -> float:
 
 
 def shared(this: Sequence[Any], that: Sequence[Any]) -> list[bool]:
-    """Which of ``this`` are on the longest common subsequence; of several the one that begins first."""
+    """Which of ``this`` are on the longest common subsequence, or on the one that begins first of several."""
     rows, columns = len(this), len(that)
     longest = [[0] * (columns + 1) for _ in range(rows + 1)]
     for i in reversed(range(rows)):

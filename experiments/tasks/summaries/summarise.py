@@ -1,8 +1,8 @@
-"""The summarise task: from what a docstring explains to the one line that opens it; jax, numpy and scipy.
+"""The summarise task: write the line that opens a docstring of jax, numpy or scipy from the description below it.
 
 Most words that matter are rare, and three thousand pairs are too few to learn them. So the model sees a word that is
-not among the commonest as "the first, second, ... rare word of this description", and can write it again by that
-number, which is put back afterwards (the copyable words of Luong et al. 2015, "Addressing the rare word problem").
+not among the commonest as "the first, second, ... rare word of this description", and can write that number. The word
+is put back afterwards (the copyable words of Luong et al. 2015, "Addressing the rare word problem").
 """
 
 import collections
@@ -22,9 +22,9 @@ from experiments.tasks.task import Assessment, Batch, Task, TaskBlock, stored
 from experiments.tasks.translation import sentence_rows
 
 END, UNKNOWN = 0, 1
-"""The token that ends a summary, which is also its first; and that of a rare word for which no slot is left."""
+"""END ends a summary, and the model is given it first. UNKNOWN stands for a rare word for which no slot is left."""
 SLOTS = 40
-"""How many rare words of a description have a number; their tokens come after `UNKNOWN`, then the known words."""
+"""How many rare words of a description have a number. Their tokens come after `UNKNOWN`, those of known words last."""
 LONGEST_SUMMARY = 25
 _TOKEN = re.compile(r"[a-z0-9_]+(?:[.'-][a-z0-9_]+)*|[.,]")
 _PANELS, _PANEL_TOKENS = 2, range(8, 26)
@@ -38,9 +38,9 @@ class SummariseConfig(TaskBlock):
     translates: ClassVar[bool] = True
     name: Literal["summarise"]
     longest: Annotated[int, Field(ge=8)] = 60
-    """Words of a description that are read."""
+    """Most words of a description that are read."""
     known_words: Annotated[int, Field(ge=1, le=5000)] = 400
-    """How many words are known by themselves: those that most training pairs have."""
+    """How many words have a token of their own: those that most training pairs have."""
     shuffle_slots: bool = True
     """Whether the rare words of a training row are numbered at random, anew at each step, instead of in their order."""
 
@@ -51,7 +51,7 @@ class Coded(NamedTuple):
     source: list[int]
     target: list[int]
     rare: list[str]
-    """The rare words of the source, of slots 0, 1, ..."""
+    """The rare words of the source, by slot."""
 
 
 def check_data(config: SummariseConfig) -> None:
@@ -100,9 +100,9 @@ def known_words(pairs: Iterable[Pair], count: int) -> list[str]:
 
 
 def code(pair: Pair, known: Sequence[str], longest: int) -> Coded:
-    """Tokens of the description, to its ``longest`` words, and of those words of the summary that can be written.
+    """Tokens of the first ``longest`` words of the description, and of the words of the summary that can be written.
 
-    The full stop at its end is left out as well.
+    The full stop that ends the summary is left out as well.
     """
     token = {word: place for place, word in enumerate(known, start=2 + SLOTS)}
     source = tokens_of(pair.description)[:longest]
@@ -113,13 +113,13 @@ def code(pair: Pair, known: Sequence[str], longest: int) -> Coded:
 
 
 def written(tokens: Iterable[int], rare: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Words of tokens; of a slot that no word has, and of a word unknown, nothing comes."""
+    """The words of tokens; an empty slot or an unknown word gives none."""
     words = ["", "", *rare, *[""] * (SLOTS - len(rare)), *known]
     return [words[token] for token in tokens if words[token]]
 
 
 def _shuffle_slots(batch: Batch, rng: np.random.Generator) -> Batch:
-    """The slots of each row under numbers drawn at random, the same in source and target."""
+    """The batch with each row's slots renumbered at random, alike in source and target."""
     rows, vocabulary = len(batch.targets), max(int(batch.inputs.source.max()), int(batch.targets.max())) + 1
     renamed = np.tile(np.arange(max(vocabulary, 2 + SLOTS), dtype=np.int32), (rows, 1))
     renamed[:, 2 : 2 + SLOTS] = rng.permuted(renamed[:, 2 : 2 + SLOTS], axis=1)
@@ -137,7 +137,7 @@ def _assess(
     rows = [row for batch, translation in found for row in sentence_rows.found(batch, translation, end=END)]
     texts = [written(row.found, code.rare, known) for code, row in zip(coded, rows, strict=True)]
     panels, examples = [], []
-    # Neighbours come from one file: any order that mixes them.
+    # Neighbours come from one file, so any order that mixes them will do.
     for place in np.random.default_rng(0).permutation(len(pairs)):
         pair, row, said = pairs[place], rows[place], texts[place]
         source = written(row.source, coded[place].rare, known)

@@ -1,7 +1,7 @@
-"""The summarise_extract task: which words of a description does its summary have? Those alone, in order, are a summary.
+"""The summarise_extract task: tell which words of a description its summary has. They alone, in order, are a summary.
 
-This is compression by deletion (Filippova et al. 2015, "Sentence compression by deletion with LSTMs"): one yes or no a
-word, of which three thousand pairs teach more than of how to write. Pairs, split and floors are those of `summarise`.
+This is compression by deletion (Filippova et al. 2015, "Sentence compression by deletion with LSTMs"). Three thousand
+pairs teach a yes or no for each word better than how to write. Pairs, split and floors are those of `summarise`.
 """
 
 import collections
@@ -21,8 +21,8 @@ from experiments.tasks.summaries.rouge import shared
 from experiments.tasks.task import Assessment, Batch, Task, TaskBlock, stored
 
 PADDING, RARE = 0, range(1, 4)
-"""The token after the end, and those of words that are not known, which stand in the text once, twice and more often;
-known words come after them."""
+"""The token of padding, and those of words that are not known and stand in the text once, twice, and more often. Tokens
+of known words come after these."""
 _PART = re.compile(r"[a-z0-9]+|[.,:;()]")
 """A word as ROUGE compares it, or a mark, which is read and never kept."""
 _EXAMPLES, _EXAMPLE_PARTS = 5, range(12, 61)
@@ -34,9 +34,9 @@ class SummariseExtractConfig(TaskBlock):
     per_step: ClassVar[bool] = True
     name: Literal["summarise_extract"]
     longest: Annotated[int, Field(ge=8)] = 60
-    """Words and marks of a description that are read."""
+    """Most words and marks of a description that are read."""
     known_words: Annotated[int, Field(ge=1, le=20000)] = 800
-    """How many words and marks are known by themselves: those that most training descriptions have."""
+    """How many words and marks have a token of their own: those that most training descriptions have."""
 
 
 def check_data(config: SummariseExtractConfig) -> None:
@@ -45,7 +45,7 @@ def check_data(config: SummariseExtractConfig) -> None:
 
 
 def build(config: SummariseExtractConfig) -> Task:
-    """Read the docstrings: inputs are descriptions, targets 1 where a word is in the summary too, and in its order."""
+    """Read the docstrings: inputs are descriptions; targets are 1 for words that the summary has too, in its order."""
     parts, nearest, facts = docstrings.read()
     texts = {part: [parts_of(pair.description)[: config.longest] for pair in pairs] for part, pairs in parts.items()}
     seen = collections.Counter(word for text in texts["train"] for word in set(text))
@@ -71,7 +71,7 @@ def parts_of(text: str) -> list[str]:
 
 
 def tokens(text: Sequence[str], known: Sequence[str]) -> list[int]:
-    """Of each word or mark."""
+    """The token of each word or mark of ``text``."""
     token = {word: place for place, word in enumerate(known, start=RARE.stop)}
     count = collections.Counter(text)
     return [token.get(word, RARE[min(count[word], len(RARE)) - 1]) for word in text]
@@ -80,8 +80,8 @@ def tokens(text: Sequence[str], known: Sequence[str]) -> list[int]:
 def kept(text: Sequence[str], chances: np.ndarray, length: float) -> list[str]:
     """The words that are likeliest in the summary, in their order: as many as make the expected ROUGE-L largest.
 
-    With k words kept that is about 2 (sum of their chances) / (k + ``length``), where ``length`` is that of a summary.
-    ``chances``: one a word or mark.
+    With k words kept, it is about 2 (sum of their chances) / (k + ``length``), where ``length`` is that of a summary.
+    ``chances``: one for each word or mark.
     """
     words = [place for place, word in enumerate(text) if word.isalnum()]
     order = sorted(words, key=lambda place: -chances[place])
@@ -103,7 +103,7 @@ def _assess(
     pairs: Sequence[Pair], texts: Sequence[Sequence[str]], length: float, found: Iterable[tuple[Batch, np.ndarray]]
 ) -> Assessment:
     """ROUGE-L of the words kept; a picture of texts, shaded by the chances of their words."""
-    # The chance of the second of two classes; every row has a word, and filled-up ones weigh nothing.
+    # The chance of the second of two classes. Every row has a word that weighs, except padding rows.
     chances = [
         1 / (1 + np.exp(np.float64(row[:, 0] - row[:, 1])))
         for batch, outputs in found

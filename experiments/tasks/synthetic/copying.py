@@ -31,7 +31,7 @@ def build(config: CopyConfig) -> Task:
     """Build the task.
 
     A row has ``T = 2 * length + delay + 1`` steps. Tokens below ``symbols`` are symbols, then come the blank and the go
-    marker. The targets are the symbols, at the last ``length`` steps; only these weigh.
+    marker. The targets are the symbols, at the last ``length`` steps; no other step counts.
     """
 
     return Task(

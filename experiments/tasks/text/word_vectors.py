@@ -1,8 +1,8 @@
-"""Word vectors from the texts themselves: which words stand near which others, no labels asked.
+"""Makes word vectors of the texts alone, without labels: words with like neighbours get like vectors.
 
-Counts of neighbours become shifted logarithms, and these a few columns by a singular value decomposition (Levy and
-Goldberg 2014, "Neural word embedding as implicit matrix factorization"), with the smoothing and the square root of the
-singular values that Levy, Goldberg and Dagan (2015) recommend. Memory: two float32 matrices of vocabulary².
+Counts of neighbours become positive pointwise mutual information, and a singular value decomposition reduces it to a
+few columns (Levy and Goldberg 2014, "Neural word embedding as implicit matrix factorization"). Levy, Goldberg and Dagan
+(2015) recommend the smoothing and the square root of the singular values. Memory: two float32 matrices of vocabulary².
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ WINDOW = 5
 SMOOTHING = 0.75
 """The exponent of a neighbour's share, so that rare neighbours do not count for too much."""
 _EXTRA, _ROUNDS = 20, 4
-"""Columns beside those asked for, and rounds, of the randomised decomposition (Halko et al. 2011)."""
+"""Extra columns, and rounds, of the randomised decomposition (Halko et al. 2011)."""
 
 
 def word_vectors(texts: Iterable[Sequence[int]], vocabulary: int, width: int) -> np.ndarray:
@@ -41,7 +41,7 @@ def _neighbours(texts: Iterable[Sequence[int]], vocabulary: int) -> np.ndarray:
 
 
 def _associations(near: np.ndarray) -> np.ndarray:
-    """max(0, log P(i, j) / (P(i) P'(j))), where P'(j) goes by P(j) to the power of `SMOOTHING`."""
+    """Mutual information max(0, log P(i, j) / (P(i) P'(j))); P'(j) is proportional to P(j) ** `SMOOTHING`."""
     each = near.sum(axis=1)
     smooth = each**SMOOTHING
     expected = np.outer(each, smooth / smooth.sum())

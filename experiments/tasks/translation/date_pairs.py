@@ -1,4 +1,4 @@
-"""Dates in words as pairs of texts, made by babel from the rules of its languages: so no human translated them."""
+"""Dates in words as pairs of texts, which babel makes from the rules of its languages; no human translated them."""
 
 import datetime
 
@@ -18,8 +18,8 @@ FORMATS = (
     "EEE M/d/y",
     "y-MM-dd, EEE",
 )
-"""Of a source, in English. Each names the day of the week, since the target does and nobody should have to compute it;
-numbers alone are always month before day."""
+"""Formats of a source, in English. Each names the day of the week, as the target does, so nobody has to compute it.
+Where the month is a number, it comes before the day."""
 _SEED = 0
 
 
@@ -35,8 +35,8 @@ def languages() -> list[str]:
 
 
 def pairs(language: str, count: int) -> list[tuple[str, str]]:
-    """``count`` different dates in an order drawn once and for all: English in a format drawn for each, and in full."""
-    # Pure Python without dependencies; its rules are in pickles of its own, which it reads itself.
+    """``count`` different dates in an order drawn once and for all: English in a drawn format, ``language`` in full."""
+    # babel is pure Python without dependencies, and reads its rules itself, from pickles of its own.
     from babel.dates import format_date
 
     rng = np.random.default_rng(_SEED)

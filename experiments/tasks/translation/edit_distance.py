@@ -1,11 +1,11 @@
-"""The edit distance, by which what a model wrote is compared with what it should have written."""
+"""The edit distance between what a model wrote and what it should have written."""
 
 from collections.abc import Sequence
 from typing import Any
 
 
 def edit_distance(this: Sequence[Any], that: Sequence[Any]) -> int:
-    """Fewest insertions, deletions and substitutions from one to the other (Levenshtein 1966)."""
+    """The fewest insertions, deletions and substitutions that turn one into the other (Levenshtein 1966)."""
     row = list(range(len(that) + 1))
     for i, a in enumerate(this, start=1):
         diagonal, row[0] = row[0], i

@@ -27,10 +27,10 @@ def files(language: str) -> list[Path]:
 
 
 def pairs(language: str, longest: int) -> list[tuple[str, str]]:
-    """Texts of one line and at most ``longest`` characters in both languages, by the English ones.
+    """Pairs of texts of one line and at most ``longest`` characters, in order of the English ones.
 
-    Of a text that stands in several catalogues, or that differs in capitals alone, the first one counts; of a text
-    with a plural, its singular.
+    If a text stands in several catalogues, or texts differ only in capitals, the first one counts. A text with a plural
+    counts by its singular.
     """
     texts: dict[str, tuple[str, str]] = {}
     for file in files(language):
@@ -46,7 +46,7 @@ def catalogue(file: Path) -> dict[str, str]:
     with file.open("rb") as stream:
         entries = gettext.GNUTranslations(stream)
     texts: dict[str, str] = {}
-    # Nothing public lists what a catalogue has; a key is the text, or the text and the number of a plural form.
+    # gettext lists a catalogue nowhere in public. A key is the text, or the text and the number of a plural form.
     for key, target in vars(entries)["_catalog"].items():
         source, form = key if isinstance(key, tuple) else (key, 0)
         if form == 0:

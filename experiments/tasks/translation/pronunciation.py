@@ -19,19 +19,19 @@ from experiments.tasks.translation.edit_distance import edit_distance
 
 LETTERS = "'abcdefghijklmnopqrstuvwxyz"
 TEST_SHARE, VALIDATION_SHARE = 0.05, 0.02
-"""Of the words, drawn at random once and for all; a word's variants stay together."""
+"""Shares of the words, drawn at random once and for all; a word's variants stay together."""
 END = 0
-"""The token that ends a pronunciation, and that the model is told first; phones count from 1."""
+"""The token that ends a pronunciation, and that the model is given first; tokens of phones count from 1."""
 _SPLIT_SEED = 0
 _SHOWN = ("through", "psychology", "knight", "beautiful", "xylophone", "orchestra")
-"""Words whose attention is drawn if the test split has them; any others after them."""
+"""Words whose attention is drawn if the test split has them; other words come after them."""
 _PANELS = 3
 
 _FLOOR = {
     True: {"phone_error_rate": 0.1420, "word_error_rate": 0.5648},
     False: {"phone_error_rate": 0.1001, "word_error_rate": 0.4400},
 }
-"""By stress. Measured by `experiments.floors`, in half a minute."""
+"""With stress and without. Measured by `experiments.floors`, in half a minute."""
 _FLOOR_NOTE = (
     "a table from each letter, with the two letters on either side of it, to its commonest phones, none to two, taken "
     "letter by letter; a context not seen in training backs off to one letter on either side, then to none. Letters "
@@ -49,11 +49,11 @@ class PronunciationConfig(TaskBlock):
     translates: ClassVar[bool] = True
     name: Literal["pronunciation"]
     stress: bool = True
-    """Whether vowels come with their stress, 0 to 2: 69 phones; without it 39."""
+    """Whether vowels carry their stress, 0 to 2: there are 69 phones with it, 39 without."""
     longest: Annotated[int, Field(ge=4)] = 14
-    """Words with more letters or phones are not trained on (0.6 % beyond 14); they do stay in the other splits."""
+    """Words with more letters or phones (0.6 % beyond 14) are left out of training, but not of the other splits."""
     path: str | None = None
-    """A dictionary in CMUdict's format to learn instead: a word and its phones a line."""
+    """A dictionary in CMUdict's format to learn instead: in each line a word and its phones."""
 
 
 def check_data(config: PronunciationConfig) -> None:
@@ -111,7 +111,7 @@ def build(config: PronunciationConfig) -> Task:
 
 
 def read(text: str, *, stress: bool) -> dict[str, list[Phones]]:
-    """Words and their variants, without those that have other signs than letters and apostrophes.
+    """Words and their variants; a word with other signs than letters and apostrophes is left out.
 
     Lines are ``word AH0 B``, ``word(2) AH1 B`` for a variant, with a comment after ``#``.
     """
@@ -135,7 +135,7 @@ def split(words: Sequence[str]) -> dict[str, list[str]]:
 
 
 def nearest(found: Phones, variants: Iterable[Phones]) -> tuple[int, Phones]:
-    """The variant that is fewest edits away, and how many."""
+    """The fewest edits that lead to a variant, and that variant."""
     return min(((edit_distance(found, variant), variant) for variant in variants), key=lambda pair: pair[0])
 
 
@@ -149,7 +149,7 @@ def _rows(pairs: Sequence[tuple[str, Phones]], phones: Sequence[str]) -> Batch:
 def _assess(
     pairs: Iterable[tuple[Batch, Translation]], words: Mapping[str, list[Phones]], phones: Sequence[str]
 ) -> Assessment:
-    """Phone and word error rate, a word being right if it is any of its variants."""
+    """Phone and word error rate; a word is right if it is any of its variants."""
     edits = length = wrong = count = 0
     panels: dict[str, dict[str, Any]] = {}
     rows = (row for batch, translation in pairs for row in sentence_rows.found(batch, translation, end=END))

@@ -1,4 +1,4 @@
-"""Pairs of token lists as the rows that an encoder-decoder trains on, and its translations as token lists again."""
+"""Makes pairs of token lists into the rows that an encoder-decoder trains on, and translations into token lists."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -17,11 +17,11 @@ class Found(NamedTuple):
     """Without its end token; ``found`` likewise."""
     found: list[int]
     weights: np.ndarray
-    """(steps of ``found``, with the end token if it came; tokens of ``source``): the attention."""
+    """The attention: (steps of ``found``, with the end token if it came; tokens of ``source``)."""
 
 
 def rows(pairs: Sequence[tuple[Sequence[int], Sequence[int]]], *, start: int, end: int) -> Batch:
-    """Pairs of a source, of at least one token, and a target without its ends; padded with 0 and with ``end``."""
+    """A batch of pairs: sources of a token or more, padded with 0; targets without their ends, padded with ``end``."""
     source = np.zeros((len(pairs), max(len(source) for source, _ in pairs)), np.int32)
     targets = np.full((len(pairs), max(len(target) for _, target in pairs) + 1), end, np.int32)
     for row, (given, wanted) in enumerate(pairs):
@@ -35,11 +35,11 @@ def rows(pairs: Sequence[tuple[Sequence[int], Sequence[int]]], *, start: int, en
 
 
 def found(batch: Batch, translation: Translation, *, end: int) -> Iterator[Found]:
-    """Each row that is not filling, with what the search found for it."""
+    """Yield each row with what the search found for it, without the padding rows."""
     lengths: Any = batch.seq_lengths
     for row in np.flatnonzero(batch.weights[:, 0]):
         source = batch.inputs.source[row, : lengths[row]].tolist()
-        # The end token weighs too, and is left out.
+        # The weights count the end token too, which is left out here.
         target = batch.targets[row, : int(batch.weights[row].sum()) - 1].tolist()
         tokens = translation.tokens[row, : translation.lengths[row]].tolist()
         weights = translation.weights[row, : len(tokens), : len(source)]

@@ -1,6 +1,6 @@
 """The translation task: English to another language, character by character.
 
-Dates in words are made by rules (see date_pairs.py), so what is learnt there is rules; interface strings (see
+Dates in words (see date_pairs.py) are made by rules, so a model of them learns rules. Interface strings (see
 interface_strings.py) are a few hundred short texts that people translated.
 """
 
@@ -21,12 +21,12 @@ from experiments.tasks.translation import date_pairs, interface_strings, sentenc
 from experiments.tasks.translation.edit_distance import edit_distance
 
 END = 0
-"""The token that ends a target, and that the model is told first; characters count from 1. Of a source they count from
-0, and the token after the last is that of every character that training has not seen."""
+"""The token that ends a target, and that the model is given first; a target's characters count from 1. A source's count
+from 0, and one token after the last stands for every character that training has not seen."""
 TEST_SHARE, VALIDATION_SHARE = 0.1, 0.05
-"""Of the pairs, no two of which are of the same date or text."""
+"""Shares of the pairs; no two pairs have the same date or text."""
 FEWEST_PAIRS = 100
-"""With fewer there is nothing to learn from and little to test on."""
+"""Fewer pairs are nothing to learn from and little to test on."""
 _SPLIT_SEED = 0
 _DATES, _LONGEST = 12_000, 40
 _PANELS = 3
@@ -59,7 +59,7 @@ class TranslationConfig(TaskBlock):
 def check_data(config: TranslationConfig) -> None:
     """Raise UserError if the package is not installed, knows no such language or has too few pairs of it.
 
-    Dates are not made for that, and catalogues are read in a tenth of a second.
+    The check makes no dates; it reads catalogues, which takes a tenth of a second.
     """
     source = date_pairs if config.pairs == "dates" else interface_strings
     source.check()
@@ -80,8 +80,8 @@ def check_data(config: TranslationConfig) -> None:
 def build(config: TranslationConfig) -> Task:
     """Make or load the pairs: sources and targets are characters.
 
-    The alphabets and the longest target are those of training. What a source has besides becomes one token; what a
-    target has besides cannot be written: its tokens go without, its scores do not.
+    The alphabets and the longest target are those of training. Other characters of a source all become one token. Other
+    characters of a target cannot be written: its tokens leave them out, its scores count them.
     """
     check_data(config)
     parts = split(_pairs(config))
@@ -128,7 +128,7 @@ def split(pairs: Sequence[tuple[str, str]]) -> dict[str, Pairs]:
 
 
 def code(pair: tuple[str, str], sources: str, targets: str) -> tuple[list[int], list[int]]:
-    """Tokens of a source and a target, by the characters that training has of each."""
+    """Tokens of a source and a target, by the alphabets ``sources`` and ``targets`` of training."""
     source, target = pair
     known = {sign: token for token, sign in enumerate(sources)}
     written = {sign: token for token, sign in enumerate(targets, start=1)}
@@ -136,7 +136,7 @@ def code(pair: tuple[str, str], sources: str, targets: str) -> tuple[list[int], 
 
 
 def scores(found: Iterable[tuple[Sequence[Any], Sequence[Any]]]) -> dict[str, float]:
-    """Of pairs of what was found and what is right: the share that agree, and edits per character that is right."""
+    """Scores of pairs of what was found and what is right: the share that agree, and edits per right character."""
     exact = edits = characters = count = 0
     for written, right in found:
         exact, count = exact + (written == right), count + 1
@@ -145,7 +145,7 @@ def scores(found: Iterable[tuple[Sequence[Any], Sequence[Any]]]) -> dict[str, fl
 
 
 def floors(train: Pairs, test: Pairs) -> dict[str, dict[str, float]]:
-    """The scores of two guesses on ``test``, by what they are."""
+    """The scores of two guesses on ``test``, by the name of the guess."""
     frequent, _ = Counter(target for _, target in train).most_common(1)[0]
     guesses: dict[str, Callable[[str], str]] = {
         "copying the source": lambda source: source,

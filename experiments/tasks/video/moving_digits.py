@@ -28,17 +28,17 @@ def draw_digits(
 def draw_corners(
     rng: np.random.Generator, count: int, digits: int, steps: int, side: int, speed: tuple[float, float]
 ) -> np.ndarray:
-    """Where the upper left corners of digits are in each frame: (count, digits, steps, 2), row and column, in pixels.
+    """The upper left corners of digits in each frame: (count, digits, steps, 2), row and column, in pixels.
 
-    They lie in [0, side - 8] and start anywhere there. A digit moves straight on in any direction, ``speed`` = lowest
-    and highest pixels a frame, but that each edge sends it back.
+    They lie in [0, side - 8] and start anywhere there. A digit moves straight on in any direction; each edge sends it
+    back. ``speed``: lowest and highest pixels a frame.
     """
     room = side - DIGIT_SIDE
     start = rng.uniform(0, room, (count, digits, 1, 2))
     angle = rng.uniform(0, 2 * np.pi, (count, digits, 1))
     pace = rng.uniform(*speed, (count, digits, 1, 1))
     unbounded = start + pace * np.stack([np.sin(angle), np.cos(angle)], axis=-1) * np.arange(steps)[:, None]
-    # To and fro between the edges is a triangle wave.
+    # A triangle wave goes to and fro between the edges.
     return room - np.abs(unbounded % (2 * room) - room)
 
 

@@ -1,4 +1,4 @@
-"""What the next frame of a film is compared with, and what a test split says of forecasts."""
+"""Scores of next-frame forecasts: those of simple baselines, and those of a model on a test split."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,12 +11,12 @@ _REACH = 2
 """The linear baseline sees the pixels at most so far away, in rows and in columns."""
 _CLIPS_SHOWN = 2
 _CLIPS_AT_ONCE = 25
-"""Of those that the linear baseline is scored on, so that they stay in the processor's cache."""
+"""The linear baseline is scored on so many clips at once, so that they stay in the processor's cache."""
 
 
 def copying_errors(films: np.ndarray, given: int) -> dict[str, float]:
-    """Mean squared errors of copying, of films (B, T, side, side): of the last frame ("mse"), as the next one; and of
-    the frame numbered ``given`` ("rollout_mse"), as all that follow.
+    """Mean squared errors on films (B, T, side, side) of copying the last frame as the next one ("mse"), and of copying
+    the frame numbered ``given`` as all that follow ("rollout_mse").
     """
     last, held = films[:, :-1], films[:, given - 1 : given]
     return {
@@ -26,16 +26,16 @@ def copying_errors(films: np.ndarray, given: int) -> dict[str, float]:
 
 
 def constant_errors(frame: np.ndarray, films: np.ndarray, given: int) -> dict[str, float]:
-    """The same errors of always saying ``frame`` (side, side)."""
+    """The errors of `copying_errors`, of always saying ``frame`` (side, side) instead."""
     errors = {"mse": films[:, 1:] - frame, "rollout_mse": films[:, given:] - frame}
     return {metric: round(float((error**2).mean()), 5) for metric, error in errors.items()}
 
 
 def linear_error(train: np.ndarray, test: np.ndarray) -> float:
-    """Mean squared error, on films ``test``, of the linear regression fitted to ``train``, both (B, T, side, side).
+    """Mean squared error on films ``test`` of the linear regression fitted to ``train``, both (B, T, side, side).
 
-    A pixel of the next frame comes from the 5x5 around its place in this frame and in the one before (at the
-    beginning: in this one again).
+    A pixel of the next frame is predicted from the 5x5 pixels around its place in this frame and in the one before; the
+    first frame stands for the one before it.
     """
     x, y = _neighbourhoods(train)
     weights = np.linalg.lstsq(x.T @ x, x.T @ y, rcond=None)[0]
@@ -47,7 +47,7 @@ def linear_error(train: np.ndarray, test: np.ndarray) -> float:
 
 
 def _padded(films: np.ndarray) -> np.ndarray:
-    """Films on black ground, the first frame twice."""
+    """Films with a black border, and with the first frame twice."""
     edge = (_REACH, _REACH)
     padded = np.pad(films, ((0, 0), (1, 0), edge, edge), mode="constant")
     padded[:, 0] = padded[:, 1]
@@ -55,7 +55,7 @@ def _padded(films: np.ndarray) -> np.ndarray:
 
 
 def _told(weights: np.ndarray, films: np.ndarray) -> np.ndarray:
-    """What the regression tells of `_neighbourhoods`, as frames; by sums of shifted frames, which takes less time."""
+    """The frames that the regression predicts; sums of shifted frames take less time than `_neighbourhoods`."""
     height, width = films.shape[2:]
     padded, reach = _padded(films), 2 * _REACH + 1
     told = np.full_like(films[:, 1:], weights[-1])
@@ -67,7 +67,7 @@ def _told(weights: np.ndarray, films: np.ndarray) -> np.ndarray:
 
 
 def _neighbourhoods(films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For every pixel that has to be told: what surrounds its place, with a one, and the pixel."""
+    """For every pixel to predict: the pixels around its place, with a one for the intercept, and the pixel itself."""
     padded, width = _padded(films), 2 * _REACH + 1
     around = np.lib.stride_tricks.sliding_window_view(padded, (width, width), axis=(2, 3))
     here, before = (part.reshape(-1, width**2) for part in (around[:, 1:-1], around[:, :-2]))
@@ -75,10 +75,9 @@ def _neighbourhoods(films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def assess(pairs: Iterable[tuple[Batch, Any]], scale: float, given: int) -> Assessment:
-    """The error of forecasts on frames of their own, by how far ahead they are, and pictures of the first clips.
+    """The error of forecasts that are fed their own frames, by how far ahead, and pictures of the first clips.
 
-    ``pairs``: batches with the `Forecast` (see frames.py) of each; ``scale``: what one unit of a pixel is where white
-    is 1.
+    ``pairs``: batches with the `Forecast` of each; ``scale``: what one unit of a pixel is where white is 1.
     """
     errors, count, pictures = np.zeros((2, 0)), 0, {}
     for batch, (next_frames, own_frames) in pairs:
@@ -95,7 +94,7 @@ def assess(pairs: Iterable[tuple[Batch, Any]], scale: float, given: int) -> Asse
         errors, count = errors + sums, count + real.sum()
     own_error, held_error = errors / count
     names = {"fed its own frames": own_error, "copying the last frame given": held_error}
-    # Nothing is wrong about a frame that was given, so that the place of a point is how far ahead it is.
+    # A given frame has error 0; with it in front, the place of a point is how far ahead it is.
     lines = {name: [0.0, *(round(float(error), 5) for error in line)] for name, line in names.items()}
     panel = {"title": f"after {given} frames", "lines": lines}
     pictures["horizon"] = {"kind": "lines", "x": "frames ahead", "y": "MSE per pixel", "panels": [panel]}

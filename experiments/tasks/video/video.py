@@ -1,7 +1,7 @@
-"""The video task: handwritten digits that move and bounce (see moving_digits.py); the next frame, or which digits.
+"""The video task: tell the next frame, or the digits, of clips of moving handwritten digits (see moving_digits.py).
 
-Clips are made up at each step, of scikit-learn's 8x8 digits (see digits.py). Training, validation and test clips show
-different images, and motions of their own.
+Clips are made up at each step from scikit-learn's 8x8 digits (see images/digits.py). Training, validation and test
+clips show different images and different motions.
 """
 
 import functools
@@ -20,18 +20,18 @@ from experiments.tasks.task import Assessment, Batch, Task, TaskBlock, generated
 from experiments.tasks.video import next_frames
 from experiments.tasks.video.moving_digits import DIGIT_SIDE, draw_corners, draw_digits, draw_frames
 
-# Clips that the scale of pixels, the mean frame and the linear baseline are taken from, of a seed that no batch has.
+# The scale of pixels, the mean frame and the linear baseline come from these clips; no batch has their seed.
 _REFERENCE_SEED, _REFERENCE_ROWS = 0, 30
 _CLIPS_SHOWN, _FRAMES_SHOWN = 6, 10
 _UNCHANGED = ImageAugmentation()
-# What the typed floor of the answers was measured for.
+# The settings for which the constant floor of the target "digits" was measured.
 _MEASURED = {"digits": 2, "steps": 8, "side": 20, "lowest_speed": 1.0, "highest_speed": 2.0, "test_rows": 500}
 
 
 class VideoConfig(TaskBlock):
     """Clips of ``steps`` frames of ``side`` x ``side`` pixels, in which ``digits`` different digits move.
 
-    ``target``: "next_frame" = at each frame the next one; "digits" = which digits a clip shows.
+    ``target``: "next_frame" = tell the next frame at each frame; "digits" = tell which digits a clip shows.
     """
 
     name: Literal["video"]
@@ -44,7 +44,7 @@ class VideoConfig(TaskBlock):
     # The default is validated too: it may be below the lowest speed that a user sets.
     highest_speed: Annotated[float, Field(ge=0, le=8, validate_default=True)] = 2.0
     augmentation: ImageAugmentation = ImageAugmentation()
-    """Of the digits of training clips, before they move."""
+    """Changes to the digits of training clips, before they move."""
     validation_rows: Annotated[int, Field(gt=0)] = 200
     test_rows: Annotated[int, Field(gt=0)] = 500
 
@@ -189,7 +189,7 @@ def _which_digits(config: VideoConfig, splits: dict[str, Any], scale: float, fac
 
 
 def _digits_floor(config: VideoConfig) -> tuple[dict[str, float], str]:
-    """What every setting has, and the ridge regression that was measured for one."""
+    """The floor and its note: nll for every setting, and ridge regression for the one setting that was measured."""
     share = config.digits / 10
     ignorance = -10 * (share * np.log(share) + (1 - share) * np.log(1 - share))
     floor, note = {"nll": round(float(ignorance), 3)}, f"nll is that of saying {share:g} of every digit; "
@@ -206,9 +206,9 @@ def _digits_floor(config: VideoConfig) -> tuple[dict[str, float], str]:
 
 
 def _answers(scale: float, digits: int, pairs: Iterable[tuple[Batch, Any]]) -> Assessment:
-    """How many clips have all digits named right ("exact_match"), how many digits, and a picture of the first clips.
+    """The shares of clips with all digits named right and of digits named right, and a picture of the first clips.
 
-    Named are the ``digits`` likeliest ones.
+    The ``digits`` likeliest digits are named.
     """
     found, rows = [], {}
     for batch, outputs in pairs:
