@@ -26,7 +26,7 @@ from experiments.runs.config import Config
 from experiments.runs.directory import ADVICE, RunDirectory
 from experiments.system import needed_packages, process, terminal
 from experiments.system.errors import UserError
-from experiments.system.whole_files import check_folder, check_letters, check_target
+from experiments.system.whole_files import check_folder, check_target, check_utf8
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +49,7 @@ def _train(options: argparse.Namespace, command: str) -> int:
     if status == "new" and continuation.check(config, directory) is None:
         start_check.check(config)
     check_folder(directory.path, "--run-dir")
-    check_letters(directory.path)
+    check_utf8(directory.path)
     needed_packages.need_for_runs(plots=config.logging.plots, tensorboard=config.logging.tensorboard)
 
     from experiments.training.train import train
@@ -191,7 +191,7 @@ def _compare(options: argparse.Namespace, command: str) -> int:
     directory = CompareDirectory(options.run_dir or default_path(config, name))
     directory.refuse_another(config)
     check_folder(directory.path, "--run-dir")
-    check_letters(directory.path)
+    check_utf8(directory.path)
     needed_packages.need_for_runs(plots=config.logging.plots, tensorboard=config.logging.tensorboard)
     needed_packages.need(*needed_packages.FOR_PLOTS, what="compare")
     console = terminal.console()

@@ -74,7 +74,7 @@ def _dots(panel: "Axes", results: Results, name: str, groups: list[Group], xs: l
     medians = [1e3 * one.median for _, one in points]
     below = [max(0.0, middle - 1e3 * one.quartiles[0]) for middle, (_, one) in zip(medians, points, strict=True)]
     above = [max(0.0, 1e3 * one.quartiles[1] - middle) for middle, (_, one) in zip(medians, points, strict=True)]
-    ours = registry.ours(name) is not None
+    ours = registry.variant_of(name) is not None
     panel.errorbar(
         [x for x, _ in points],
         medians,

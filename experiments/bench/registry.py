@@ -31,7 +31,7 @@ PEERS: dict[str, Peer] = {
 }
 
 
-class Ours(NamedTuple):
+class Variant(NamedTuple):
     """A way to call ``gru_jax.scan``, from a name such as ``gru_jax:fused,remat=32``."""
 
     backend: str = "auto"
@@ -40,17 +40,17 @@ class Ours(NamedTuple):
     remat: int | None = None
 
 
-def ours(name: str) -> Ours | None:
+def variant_of(name: str) -> Variant | None:
     """The variant of this library that ``name`` stands for; None for any other name.
 
     Example:
-      >>> ours("gru_jax:remat=32")
-      Ours(backend='auto', vmap=False, remat=32)
+      >>> variant_of("gru_jax:remat=32")
+      Variant(backend='auto', vmap=False, remat=32)
     """
     library, _, options = name.partition(":")
     if library != "gru_jax" or name.endswith(":"):
         return None
-    variant = Ours()
+    variant = Variant()
     for option in options.split(",") if options else ():
         if option in _BACKENDS and variant.backend == "auto":
             variant = variant._replace(backend=option)
@@ -71,7 +71,7 @@ def is_jax_peer(name: str) -> bool:
 def check_names(names: Sequence[str]) -> None:
     """Raise ValueError, which lists the contenders, if one of ``names`` is none or stands there twice."""
     for place, name in enumerate(names):
-        if name not in PEERS and ours(name) is None:
+        if name not in PEERS and variant_of(name) is None:
             known = ["gru_jax", *(f"gru_jax:{backend}" for backend in _BACKENDS), "gru_jax:vmap", *PEERS]
             near = difflib.get_close_matches(name, known, n=1)
             hint = f'; did you mean "{near[0]}"?' if near else ""

@@ -97,5 +97,5 @@ class BenchConfig(Block):
     @property
     def baseline(self) -> str | None:
         """The contender that the ratios divide by: plain ``gru_jax`` if it takes part, else the first of ours."""
-        mine = [name for name in self.contenders if registry.ours(name)]
+        mine = [name for name in self.contenders if registry.variant_of(name)]
         return "gru_jax" if "gru_jax" in mine else next(iter(mine), None)

@@ -77,7 +77,7 @@ def _shapes(results: Results, groups: list[Group], mode: Mode) -> list[Table]:
         return []
     rows = []
     for name in _present(results):
-        times = [_time(group, name) for group in groups]
+        times = [_median(group, name) for group in groups]
         rows.append([name, *(_milliseconds(time, _best(group)) for time, group in zip(times, groups, strict=True)), ""])
     ratios, notes = _ratios(results, groups)
     headings = ["(T, B, I, H)", *(_shape(group) for group in groups), "geometric mean"]
@@ -97,8 +97,8 @@ def _ratios(results: Results, groups: list[Group]) -> tuple[list[list[str]], lis
     for rival, names in rivals.items():
         ratios: list[float | None] = []
         for group in groups:
-            ours = _time(group, mine)
-            times = {name: time for name in names if (time := _time(group, name)) is not None}
+            ours = _median(group, mine)
+            times = {name: time for name in names if (time := _median(group, name)) is not None}
             ratio = min(times.values()) / ours if ours and times else None
             ratios.append(ratio)
             if ratio is not None and ratio < 1:
@@ -119,7 +119,7 @@ def _masked(results: Results, groups: list[Group], mode: Mode) -> list[Table]:
         masks = [option for option in options if option != "plain"]
         rows = []
         for name in _present(results):
-            plain = _time(group, name)
+            plain = _median(group, name)
             found = {option: group.find(name, option) for option in options}
             costs = [one.median / plain if (one := found[option]) and plain else None for option in masks]
             cells = [_masked_cell(one, _best(group, option)) for option, one in found.items()]
@@ -128,7 +128,7 @@ def _masked(results: Results, groups: list[Group], mode: Mode) -> list[Table]:
         notes = dict.fromkeys(
             f"{one.contender}, {one.option}: {one.note}"
             for one in group.measurements
-            if one.note and not one.left_out and one.option != "plain" and not registry.ours(one.contender)
+            if one.note and not one.left_out and one.option != "plain" and not registry.variant_of(one.contender)
         )
         title = f"{mode} with masks at {_shape(group)}, ms"
         made.append(Table(title, ["", *options, *extra], rows, [*notes, *_left_out([group])]))
@@ -139,7 +139,7 @@ def _growth(results: Results, groups: list[Group]) -> Table:
     (axis, mode), fixed = (groups[0].axis, groups[0].mode), dict(zip("TBIH", groups[0].shape, strict=True))
     place = "TBIH".index(axis or "T")
     rows = [
-        [name, *(_milliseconds(_time(group, name), _best(group)) for group in groups)] for name in _present(results)
+        [name, *(_milliseconds(_median(group, name), _best(group)) for group in groups)] for name in _present(results)
     ]
     others = ", ".join(f"{name}={size}" for name, size in fixed.items() if name != axis)
     headings = [axis or "", *(str(group.shape[place]) for group in groups)]
@@ -184,7 +184,7 @@ def _present(results: Results) -> list[str]:
     return [name for name in results.contenders if name not in results.missing]
 
 
-def _time(group: Group, name: str) -> float | None:
+def _median(group: Group, name: str) -> float | None:
     one = group.find(name)
     return one.median if one else None
 

@@ -134,7 +134,7 @@ def _read(path: Path, named_by: Path | None) -> DictConfig:
 
 def _parse_overrides(overrides: Sequence[str]) -> DictConfig:
     mistakes, layer = [], OmegaConf.create({})
-    for override in command_line.pair_up(overrides):
+    for override in command_line.parse_overrides(overrides):
         if override.mistake:
             mistakes.append(override.mistake)
             continue
@@ -161,12 +161,12 @@ def _merge(layers: Sequence[DictConfig]) -> dict[str, Any]:
 
 
 def _merge_two(lower: DictConfig, upper: DictConfig) -> DictConfig:
-    _make_way(lower, upper)
+    _delete_replaced(lower, upper)
     merged: Any = OmegaConf.merge(lower, upper)
     return merged
 
 
-def _make_way(lower: DictConfig, upper: DictConfig, path: tuple[str, ...] = ()) -> None:
+def _delete_replaced(lower: DictConfig, upper: DictConfig, path: tuple[str, ...] = ()) -> None:
     """Delete from ``lower`` what ``upper`` replaces as a whole; the rest of the two may then be merged key by key."""
     for key in list(upper):
         here = (*path, key)
@@ -179,7 +179,7 @@ def _make_way(lower: DictConfig, upper: DictConfig, path: tuple[str, ...] = ()) 
             if here in _NAMED_UNIONS and None not in names and names[0] != names[1]:
                 del lower[key]
             else:
-                _make_way(below, above, here)
+                _delete_replaced(below, above, here)
         elif isinstance(below, DictConfig | ListConfig):
             del lower[key]
 

@@ -46,7 +46,7 @@ def kind_of(path: Path) -> Kind | None:
     return "run" if any((path / name).exists() for name in _RUN_FILES) else None
 
 
-def is_run(path: Path) -> bool:
+def looks_like_a_run(path: Path) -> bool:
     """Whether a directory may be of one of the kinds, by its files or a task in its config: `report` looks at these."""
     if any((path / name).exists() for name in ("command.txt", "metrics.jsonl", "checkpoints")):
         return True
@@ -59,7 +59,7 @@ def is_run(path: Path) -> bool:
 
 def refuse_what_is_no_run(path: Path) -> None:
     """UserError unless ``path`` is a training run's directory; it says what is there, and what to name instead."""
-    if problem := _what_else(path):
+    if problem := _why_no_run(path):
         raise UserError(f"{path}: {problem}")
 
 
@@ -67,7 +67,7 @@ def refuse_what_holds_another(path: Path, wanted: Kind) -> None:
     """UserError if ``path`` is neither new nor empty nor the directory of a ``wanted`` one: none can be made there."""
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is a file; choose another directory with --run-dir")
-    found = visible(path)
+    found = visible_names(path)
     if not found:
         return
     kind = kind_of(path)
@@ -97,9 +97,9 @@ def refuse_what_holds_no_run(path: Path) -> None:
     if not path.exists():
         raise UserError(f"{path}: no such directory{_near(path)}")
     if path.is_dir() and kind_of(path) is None and not any((path / name).exists() for name in _RUN_FILES):
-        if owner := _around(path):
+        if owner := _enclosing_run(path):
             raise UserError(f"{path}: no run in or below it, but a part of the run {owner}; name that")
-        raise UserError(f"{path}: no run in or below it{'' if visible(path) else ', which is empty'}")
+        raise UserError(f"{path}: no run in or below it{'' if visible_names(path) else ', which is empty'}")
     refuse_what_is_no_run(path)
 
 
@@ -135,7 +135,7 @@ def runs_below(path: Path) -> list[Path]:
     return sorted(file.parent for file in files if kind_of(file.parent) == "run")
 
 
-def visible(path: Path) -> list[str]:
+def visible_names(path: Path) -> list[str]:
     """The names in a directory, if there is one, but for hidden files: the lock, and drafts that were not renamed."""
     return sorted(entry.name for entry in path.iterdir() if not entry.name.startswith(".")) if path.is_dir() else []
 
@@ -151,11 +151,11 @@ def version_of(path: Path) -> str:
     return ", ".join(filter(None, said))
 
 
-def _what_else(path: Path) -> str | None:
+def _why_no_run(path: Path) -> str | None:
     if not path.exists():
         return f"no such run directory{_near(path)}"
     if not path.is_dir():
-        owner = _around(path)
+        owner = _enclosing_run(path)
         return f"a file of the run {owner}; name that" if owner else "a file, not a run directory"
     kind = kind_of(path)
     if kind == "comparison":
@@ -170,10 +170,10 @@ def _what_else(path: Path) -> str | None:
     runs = runs_below(path)
     if runs:
         return f"not a run directory, but one of runs; name one of them: {_listed(runs)}"
-    owner = _around(path)
+    owner = _enclosing_run(path)
     if owner:
         return f"a part of the run {owner}; name that"
-    if not visible(path):
+    if not visible_names(path):
         return f"not a run directory: it is empty; train CONFIG --run-dir {path} makes a run there"
     if any((path / name).exists() for name in _RUN_FILES):
         return (
@@ -183,7 +183,7 @@ def _what_else(path: Path) -> str | None:
     return "not a run directory: it has no config.yaml"
 
 
-def _around(path: Path) -> Path | None:
+def _enclosing_run(path: Path) -> Path | None:
     """The run that a path lies in, or None."""
     return next((above for above in itertools.islice(path.parents, _DEPTH) if kind_of(above) == "run"), None)
 

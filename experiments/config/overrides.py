@@ -26,12 +26,12 @@ class Override(NamedTuple):
         return f"{self.key}={self.value}"
 
 
-def pair_up(words: Sequence[str]) -> list[Override]:
+def parse_overrides(words: Sequence[str]) -> list[Override]:
     """The overrides that ``words`` are; words that belong together (``seed = 3``) are one mistake."""
     found: list[Override] = []
     rest = list(words)
     while rest:
-        together = _apart(rest)
+        together = _words_of_one_override(rest)
         if together:
             said, meant = " ".join(rest[:together]), "".join(rest[:together])
             meant = meant if "=" in meant else "=".join(word.rstrip(":") for word in rest[:together])
@@ -58,7 +58,7 @@ def meant_by_options(words: Sequence[str], options: Sequence[str] = ()) -> str:
 
 def refuse_before_config(config: str | Path, words: Sequence[str]) -> None:
     """UserError for ``seed=3 configs/adding.yaml``: an override where the config belongs."""
-    if not _looks_like_one(str(config)) or Path(config).exists():
+    if not _looks_like_an_override(str(config)) or Path(config).exists():
         return
     file = next((word for word in words if word.endswith((".yaml", ".yml"))), None)
     rest = [word for word in words if word != file]
@@ -66,7 +66,7 @@ def refuse_before_config(config: str | Path, words: Sequence[str]) -> None:
     raise UserError(f"{config}: an override, where the config belongs; write {meant}")
 
 
-def _apart(words: Sequence[str]) -> int:
+def _words_of_one_override(words: Sequence[str]) -> int:
     """How many of the first words are one override with spaces in it; 0: the first stands for itself."""
     first, second, third = [*words[:3], "", "", ""][:3]
     key = first.rstrip(":")
@@ -74,13 +74,13 @@ def _apart(words: Sequence[str]) -> int:
         return 3
     if _KEY.fullmatch(first) and second.startswith("=") and second != "=":
         return 2
-    if first.endswith("=") and _KEY.fullmatch(first[:-1]) and second and not _looks_like_one(second):
+    if first.endswith("=") and _KEY.fullmatch(first[:-1]) and second and not _looks_like_an_override(second):
         return 2
-    is_value = second and not _looks_like_one(second) and not _KEY.fullmatch(second.partition("=")[0])
+    is_value = second and not _looks_like_an_override(second) and not _KEY.fullmatch(second.partition("=")[0])
     return 2 if _KEY.fullmatch(key) and is_value and second != "=" and not second.startswith("-") else 0
 
 
-def _looks_like_one(word: str) -> bool:
+def _looks_like_an_override(word: str) -> bool:
     return bool(_KEY.fullmatch(word.partition("=")[0].strip())) and "=" in word
 
 

@@ -37,7 +37,7 @@ def _run(path: str) -> str:
 
 
 # A run's directory, relative to where the command runs.
-Run = Annotated[str, AfterValidator(_run)]
+RunPath = Annotated[str, AfterValidator(_run)]
 
 
 def _features(value: Any) -> int | tuple[int, ...]:
@@ -74,7 +74,7 @@ class ModelConfig(Block):
     """The beam of an encoder-decoder's search; None: 1, which is greedy."""
     length_penalty: Annotated[float, Field(ge=0)] | None = None
     """The exponent by which a beam search favours long targets (Wu et al. 2016); None: 0."""
-    start: Run | None = None
+    start: RunPath | None = None
     """A finished run whose weights the training begins with, the best ones where it kept them; None: random weights.
 
     The recurrent layers must be of the same sizes. The read-out is taken where its shape and classes agree, the vectors
@@ -131,7 +131,7 @@ class TrainingConfig(Block):
     eval_every: Steps = 500
     eval_batch_size: Rows = 128
     keep_best: bool = False
-    continue_from: Run | None = None
+    continue_from: RunPath | None = None
     """A finished run of fewer steps to go on from; ``train --continue RUN`` sets it. Its parameters, its optimiser's
     state and its count of steps are taken over; the schedule is that of the new length."""
     unwritten_at_none: ClassVar[tuple[str, ...]] = ("continue_from",)

@@ -86,7 +86,7 @@ def unknown_key(
         return f'unknown key; did you mean "{dotted}"? {here}'
     other = _OTHER_NAMES.get(key.lower(), key)
     elsewhere = [one for one in everywhere if one.path.rpartition(".")[2] == other and one.path != path]
-    possible = list(dict.fromkeys(one.path for one in elsewhere if _is_of(one, values)))
+    possible = list(dict.fromkeys(one.path for one in elsewhere if _is_available(one, values)))
     owners = [one.owner for one in everywhere if one.path == path and one.owner]
     if other in known:
         near = [other]
@@ -115,7 +115,7 @@ def _listed(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _is_of(key: Key, values: dict[str, Any]) -> bool:
+def _is_available(key: Key, values: dict[str, Any]) -> bool:
     return not key.owner or key.owner == _name_of(key.path.rpartition(".")[0], values)
 
 

@@ -30,7 +30,7 @@ def read(schema: type[Schema], directory: Path) -> Schema:
     try:
         return configs.load(schema, file)
     except UserError as error:
-        raise UserError(_of_another_version(schema, directory, values, error.messages)) from None
+        raise UserError(_explain_other_version(schema, directory, values, error.messages)) from None
 
 
 def _values(file: Path) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def _values(file: Path) -> dict[str, Any]:
     return values
 
 
-def _of_another_version(
+def _explain_other_version(
     schema: type[pydantic.BaseModel], directory: Path, values: dict[str, Any], lines: list[str]
 ) -> str:
     version = directory_kinds.version_of(directory)

@@ -7,7 +7,7 @@ import gru_jax.export
 import gru_jax.interop
 from experiments.export.request import Request
 from experiments.export.signature import Signature, call_signature, search_signature
-from experiments.system.whole_files import naming, write_whole
+from experiments.system.whole_files import naming_errors, write_whole
 from experiments.tasks.inputs import Sentences
 from experiments.training.experiment import count_parameters
 from experiments.training.trained import Trained, restore_trained
@@ -31,7 +31,7 @@ def export(request: Request) -> tuple[Trained, list[Written]]:
     # Only the default folder, in the run's directory, is ours to make.
     request.file.parent.mkdir(exist_ok=True)
     write = {"onnx": _write_onnx, "safetensors": _write_safetensors, "stablehlo": _write_stablehlo}[request.to]
-    with naming(request.file):
+    with naming_errors(request.file):
         return trained, write(request, trained)
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from experiments.models.encoder_decoder import EncoderDecoder
 from experiments.models.ensemble import Ensemble
 from experiments.tasks import Quantiles, Task
-from experiments.tasks.inputs import Frames, Judged, Measured, Measurements, Sentences, SourceAndTarget, Tokens
+from experiments.tasks.inputs import Frames, Judged, MeasuredFeatures, Measurements, Sentences, SourceAndTarget, Tokens
 
 _LISTED = 60
 """The names of classes are listed if they take at most so many characters."""
@@ -62,7 +62,7 @@ def model_inputs(task: Task, named: Mapping[str, Any]) -> Any:
     if isinstance(task.inputs, Sentences):
         # A search looks at no target.
         return SourceAndTarget(named["source"], named.get("target_in"))
-    if isinstance(task.inputs, Measured):
+    if isinstance(task.inputs, MeasuredFeatures):
         return Measurements(*(named[name] for name in Measurements._fields))
     return Judged(named["inputs"], named["judged_logits"]) if "judged_logits" in named else named["inputs"]
 
@@ -89,7 +89,7 @@ def _inputs(task: Task, judged: bool) -> tuple[Value, ...]:
     if isinstance(inputs, Frames):
         shape = (*steps, inputs.height, inputs.width, inputs.channels)
         return (Value("inputs", "float32", shape, f"frames, as task {task.name} makes them"),)
-    if isinstance(inputs, Measured):
+    if isinstance(inputs, MeasuredFeatures):
         shape = (*steps, inputs.features)
         meanings = ("values, 0 where not observed", "1 where observed, else 0", "time since each was last observed")
         named = zip(Measurements._fields, meanings, strict=True)

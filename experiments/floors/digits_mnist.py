@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from experiments.floors import logistic_regression
-from experiments.floors.measured_floor import MeasuredFloor, written
+from experiments.floors.measured_floor import MeasuredFloor, constant_as_text
 from experiments.tasks.images.digits_mnist import DigitsMnistConfig, build
 
 CONFIG = DigitsMnistConfig(name="digits_mnist")
@@ -17,4 +17,4 @@ def measure() -> Iterator[MeasuredFloor]:
     task = build(CONFIG)
     rows: Any = task.facts["train_rows"]
     found = logistic_regression.accuracy(task, rows, STRENGTHS)
-    yield MeasuredFloor("digits_mnist", "accuracy", found, written(task.floor["accuracy"]))
+    yield MeasuredFloor("digits_mnist", "accuracy", found, constant_as_text(task.floor["accuracy"]))

@@ -25,7 +25,7 @@ class MeasuredFloor(NamedTuple):
         return abs(self.value - float(self.constant)) <= 0.5 * 10.0**-decimals + 1e-9
 
 
-def written(constant: float) -> str:
+def constant_as_text(constant: float) -> str:
     """A constant of a floor as text, with three decimals or more: 0.9 stands for 0.900."""
     text = str(constant)
     return text + "0" * (_LEAST_DECIMALS - len(text.partition(".")[2]))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.floors.measured_floor import MeasuredFloor, in_note, written
+from experiments.floors.measured_floor import MeasuredFloor, constant_as_text, in_note
 from experiments.tasks.inputs import Translation
 from experiments.tasks.task import Batch, Task
 from experiments.tasks.translation.pronunciation import LETTERS, PronunciationConfig, build
@@ -50,7 +50,7 @@ def measure() -> Iterator[MeasuredFloor]:
         found, alone = score(task, tables), score(task, tables[:1])
         name = "pronunciation" if stress else "pronunciation, no stress"
         for metric, constant in task.floor.items():
-            yield MeasuredFloor(name, metric, found[metric], written(constant))
+            yield MeasuredFloor(name, metric, found[metric], constant_as_text(constant))
         constant = in_note(task.floor_note, *(("has ", " wrong") if stress else ("phones (", " without stress")))
         yield MeasuredFloor(name, "phone_error_rate, no context", alone["phone_error_rate"], constant)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from experiments.floors.measured_floor import MeasuredFloor, written
+from experiments.floors.measured_floor import MeasuredFloor, constant_as_text
 from experiments.tasks.text import reviews, tf_idf
 from experiments.tasks.text.sentiment import SentimentConfig, build
 
@@ -33,4 +33,4 @@ def measure() -> Iterator[MeasuredFloor]:
     labels = [row.label for row in test]
     found = {"accuracy": model.score(others, labels), "nll": log_loss(labels, model.predict_proba(others))}
     for metric, constant in task.floor.items():
-        yield MeasuredFloor("sentiment", metric, float(found[metric]), written(constant))
+        yield MeasuredFloor("sentiment", metric, float(found[metric]), constant_as_text(constant))

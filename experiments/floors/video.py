@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.floors.measured_floor import MeasuredFloor, in_note, written
+from experiments.floors.measured_floor import MeasuredFloor, constant_as_text, in_note
 from experiments.tasks.task import Task
 from experiments.tasks.video.video import VideoConfig, build
 
@@ -22,7 +22,7 @@ def measure() -> Iterator[MeasuredFloor]:
     task = build(CONFIG)
     found = scores(task, spectrum)
     for metric in ("exact_match", "digit_accuracy"):
-        yield MeasuredFloor("video", metric, found[metric], written(task.floor[metric]))
+        yield MeasuredFloor("video", metric, found[metric], constant_as_text(task.floor[metric]))
     constant = in_note(task.floor_note, "deviation of each pixel it names ")
     yield MeasuredFloor("video", "exact_match, by pixels", scores(task, pixels)["exact_match"], constant)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 import gru_jax
 from experiments.models.stack import attention_pooling, recurrent_layers
-from experiments.tasks.inputs import Judged, Measured, Pooled, Tokens, Vectors
+from experiments.tasks.inputs import Judged, MeasuredFeatures, Pooled, Tokens, Vectors
 
 Readout = Literal["last", "mean", "attention", "every"]
 
@@ -23,7 +23,7 @@ class SequenceModel(nn.Module):
 
     cell: gru_jax.Cell
     features: int | tuple[int, ...]
-    inputs: Tokens | Vectors | Measured
+    inputs: Tokens | Vectors | MeasuredFeatures
     outputs: int
     readout: Readout
     num_layers: int = 1
@@ -81,7 +81,7 @@ class SequenceModel(nn.Module):
     def _enter(self, inputs: Any) -> Any:
         if self.input_features is not None:
             return self.input_layer(inputs)
-        if isinstance(self.inputs, Measured):
+        if isinstance(self.inputs, MeasuredFeatures):
             return gru_jax.GRUDInputs(*inputs)
         return jax.nn.one_hot(inputs, self.inputs.vocabulary) if isinstance(self.inputs, Tokens) else inputs
 
@@ -98,7 +98,7 @@ class SequenceModel(nn.Module):
 
 
 def _embedding(tokens: Tokens, width: int) -> nn.Embed:
-    if tokens.start is None:
+    if tokens.initial_vectors is None:
         return nn.Embed(tokens.vocabulary, width)
-    vectors = tokens.start.vectors
+    vectors = tokens.initial_vectors.vectors
     return nn.Embed(tokens.vocabulary, width, embedding_init=lambda key, shape, dtype: jnp.asarray(vectors, dtype))

@@ -21,7 +21,7 @@ _OF_VALIDATION = (
 )
 BAR = "\\|"
 """A bar within a cell."""
-_LOOKS = ("logging.", "seed=")
+_WITHOUT_EFFECT = ("logging.", "seed=")
 """Overrides that do not change what a run reaches, or that the row averages over."""
 
 
@@ -199,7 +199,7 @@ def _without_place(words: Sequence[str]) -> list[str]:
     kept: list[str] = []
     skip = False
     for word in words:
-        if skip or word.startswith(("--run-dir=", *_LOOKS)):
+        if skip or word.startswith(("--run-dir=", *_WITHOUT_EFFECT)):
             skip = False
         elif word == "--run-dir":
             skip = True

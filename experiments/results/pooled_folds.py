@@ -12,7 +12,7 @@ from experiments.tasks import risk_scores
 from experiments.tasks.health.patients import FOLDS
 
 DRAWS = 2000
-_SAME = 1e-5
+_FLOOR_TOLERANCE = 1e-5
 """Floors that differ by no more are the same: they come from different machines, and are rounded."""
 
 
@@ -121,7 +121,9 @@ def _of_group(members: Sequence[Run], events: dict[int, int]) -> dict[str, dict[
 def _add_floor(different: list[tuple[list[str], dict[int, float]]], label: str, risks: dict[int, float]) -> None:
     """Add a config's floor to ``different``, or, if the same floor is there, the config to the floor's owners."""
     for owners, known in different:
-        if known.keys() == risks.keys() and all(abs(known[number] - risk) <= _SAME for number, risk in risks.items()):
+        if known.keys() == risks.keys() and all(
+            abs(known[number] - risk) <= _FLOOR_TOLERANCE for number, risk in risks.items()
+        ):
             owners.append(label)
             return
     different.append(([label], risks))

@@ -40,7 +40,7 @@ class _Column(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Setting:
+class RunGroup:
     """Runs of one config, with different seeds and folds; the first is as good as any to ask for the config."""
 
     runs: list[Run]
@@ -85,7 +85,7 @@ def draw(runs: Sequence[Run], path: Path) -> Path:
 
     One panel for each pair of task and first metric. Raises UserError if there is nothing to draw, or no such folder.
     """
-    panels_of: dict[tuple[str, str], list[Setting]] = {}
+    panels_of: dict[tuple[str, str], list[RunGroup]] = {}
     for group in _settings(runs):
         metric = _first_metric(group)
         if metric:
@@ -103,7 +103,7 @@ def draw(runs: Sequence[Run], path: Path) -> Path:
     return save(figure, path)
 
 
-def _draw_panel(panel: "Axes", metric: str, groups: list[Setting]) -> None:
+def _draw_panel(panel: "Axes", metric: str, groups: list[RunGroup]) -> None:
     drawn: list[float] = []
     for number, group in enumerate(groups):
         curves = [{row["step"]: row[metric] for row in _validation(run)} for run in group.runs if _validation(run)]
@@ -210,7 +210,7 @@ def _unfinished_notes(runs: Sequence[Run]) -> list[str]:
     return notes
 
 
-def _settings(runs: Sequence[Run]) -> list[Setting]:
+def _settings(runs: Sequence[Run]) -> list[RunGroup]:
     by_group: dict[str, list[Run]] = {}
     for run in runs:
         by_group.setdefault(run.group, []).append(run)
@@ -220,7 +220,7 @@ def _settings(runs: Sequence[Run]) -> list[Setting]:
     settings = []
     for groups in by_name.values():
         names = _distinguishing([members[0].settings for members in groups])
-        settings += [Setting(members, _distinction(members[0].settings, names)) for members in groups]
+        settings += [RunGroup(members, _distinction(members[0].settings, names)) for members in groups]
     return sorted(settings, key=lambda setting: setting.label)
 
 
@@ -239,7 +239,7 @@ def _distinction(settings: dict[str, Any], names: dict[str, str]) -> str:
     return ", ".join(f"{names[path]}={settings[path]}" for path in shown)
 
 
-def _first_metric(group: Setting) -> str | None:
+def _first_metric(group: RunGroup) -> str | None:
     rows = [row for run in group.runs for row in _validation(run)]
     return next((name for name in rows[0] if name not in ("step", "split")), None) if rows else None
 

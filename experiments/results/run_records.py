@@ -16,7 +16,7 @@ from experiments.system.errors import UserError
 FOLD = "task.fold"
 """The setting of cross-validation: runs that differ in it, and in the seed, are runs of one config."""
 _TRAINED_ON = "task.train_on_validation"
-_LOOKS = "logging."
+_WITHOUT_EFFECT = "logging."
 """Settings that change nothing of what a run reaches."""
 UNWRITTEN = {"model.start": None, "training.continue_from": None}
 """Settings that configs leave out where they are null; a report tells runs apart by them."""
@@ -56,7 +56,9 @@ class Run:
     def group(self) -> str:
         """A text that is the same for runs that differ only in the seed, the fold and what they write down."""
         settings = {
-            path: value for path, value in self.settings.items() if path != FOLD and not path.startswith(_LOOKS)
+            path: value
+            for path, value in self.settings.items()
+            if path != FOLD and not path.startswith(_WITHOUT_EFFECT)
         }
         return json.dumps(settings, sort_keys=True)
 

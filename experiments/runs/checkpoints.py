@@ -23,7 +23,7 @@ import numpy as np
 from orbax.checkpoint import v1
 
 from experiments.system.errors import FailedOnTheWay, UserError
-from experiments.system.whole_files import check_letters, naming, write_json
+from experiments.system.whole_files import check_utf8, naming_errors, write_json
 
 # Orbax accepts more than its annotations allow.
 _orbax: Any = v1
@@ -103,7 +103,7 @@ class CheckpointWriter:
     def _telling(self, place: Path) -> Iterator[None]:
         """Turn what orbax raises into one line of an OSError or UserError that names ``place``."""
         try:
-            with naming(place):
+            with naming_errors(place):
                 yield
         except OSError:
             self._failed = True
@@ -152,7 +152,7 @@ def restore_as_saved(directory: Path, step: int) -> dict[str, Any]:
 def _load(directory: Path, step: int, like: Any) -> dict[str, Any]:
     """What was saved, in the structure of ``like`` (None: dicts); UserError if it is damaged or does not fit."""
     folder = directory / str(step)
-    check_letters(folder)
+    check_utf8(folder)
     problem, known_whole = _damage(folder)
     if not problem:
         with _silence():

@@ -34,7 +34,7 @@ class CommandDirectory:
     def begun(self) -> bool:
         """Whether something is here; UserError if that is of another kind."""
         directory_kinds.refuse_what_holds_another(self.path, self.kind)
-        return bool(directory_kinds.visible(self.path))
+        return bool(directory_kinds.visible_names(self.path))
 
     def refuse_another_config(self, config: BaseModel) -> None:
         """UserError if what has begun here has another config."""

@@ -21,8 +21,8 @@ from experiments.system.errors import UserError, named_by
 
 _OPTION = "--continue"
 # `_SAME` decides what state and batches are; `_FREE`, a part of it, acts only at the start, in dropout or in searches.
-_SAME = ("seed", "task", "model", "optimizer.name", "training.keep_best")
-_FREE = (
+_MUST_AGREE = ("seed", "task", "model", "optimizer.name", "training.keep_best")
+_MAY_DIFFER = (
     "model.start",
     "model.dropout_rate",
     "model.beam_size",
@@ -47,9 +47,9 @@ class Origin(NamedTuple):
     """A line for each setting that is another one from here on."""
 
     @property
-    def before(self) -> metrics_log.Before:
+    def before(self) -> metrics_log.InheritedRows:
         """What the new run's metrics have of this run."""
-        return metrics_log.Before(self.step, self.rows.count(b"\n"))
+        return metrics_log.InheritedRows(self.step, self.rows.count(b"\n"))
 
 
 def load(file: Path | None, overrides: Sequence[str], origin: Path | None) -> tuple[Config, str]:
@@ -117,15 +117,15 @@ def check(config: Config, directory: RunDirectory) -> Origin | None:
     return Origin(run, step, kept, notes)
 
 
-def begun(directory: RunDirectory) -> metrics_log.Before:
+def inherited_rows(directory: RunDirectory) -> metrics_log.InheritedRows:
     """What a run in progress has of the one that it goes on from; UserError if the record is gone."""
     values = directory.read_continued()
     if values is None:
         raise UserError(f"{directory.continued}: missing; restore it, or train again in another --run-dir")
-    return metrics_log.Before(values["step"], values["rows"])
+    return metrics_log.InheritedRows(values["step"], values["rows"])
 
 
-def adopt(origin: Origin, directory: RunDirectory) -> None:
+def write_inherited(origin: Origin, directory: RunDirectory) -> None:
     """Write what the new run has of the old one before its own first step: continued.json, and rows of metrics."""
     values = {"run": str(origin.directory), "step": origin.step, "rows": origin.before.rows}
     whole_files.write_json(directory.continued, values)
@@ -143,11 +143,11 @@ def _name_of(run: RunDirectory) -> str:
         raise UserError([f"{_OPTION}: {line}{gone}" for line in error.messages]) from None
 
 
-def _before(run: RunDirectory) -> metrics_log.Before:
-    return begun(run) if run.continued.exists() else metrics_log.NOTHING
+def _before(run: RunDirectory) -> metrics_log.InheritedRows:
+    return inherited_rows(run) if run.continued.exists() else metrics_log.NONE_INHERITED
 
 
 def _is_structure(key: str, old: object, new: object) -> bool:
     if key in _SWITCHES:
         return bool(old) != bool(new)
-    return key not in _FREE and any(key == one or key.startswith(f"{one}.") for one in _SAME)
+    return key not in _MAY_DIFFER and any(key == one or key.startswith(f"{one}.") for one in _MUST_AGREE)

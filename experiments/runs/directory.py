@@ -146,7 +146,9 @@ def find_runs(paths: list[Path]) -> list[RunDirectory]:
     """All run directories at or below ``paths``, in order of their paths; UserError for a path with none."""
     runs: dict[Path, RunDirectory] = {}
     for path in paths:
-        below = [file.parent for file in sorted(path.rglob("config.yaml")) if directory_kinds.is_run(file.parent)]
+        below = [
+            file.parent for file in sorted(path.rglob("config.yaml")) if directory_kinds.looks_like_a_run(file.parent)
+        ]
         if not below:
             directory_kinds.refuse_what_holds_no_run(path)
         for directory in below:

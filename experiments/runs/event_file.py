@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from experiments.system.whole_files import naming
+from experiments.system.whole_files import naming_errors
 
 # TensorBoard shows only what was flushed. A flush costs a write, but no wait for the disk.
 _SECONDS_BETWEEN_FLUSHES = 10.0
@@ -28,7 +28,7 @@ class EventFile:
         self._folder, self._scalar = folder, scalar
         # The module's annotations lack the classes that protobuf makes.
         self._messages = cast("Any", event_pb2)
-        with naming(folder):
+        with naming_errors(folder):
             # The suffix keeps a process from overwriting the file of an earlier one that began in the same second.
             self._writer = EventsWriter(str(folder / "events"), f".from_step_{resumed_at}")
             if resumed_at:
@@ -39,7 +39,7 @@ class EventFile:
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Write each value under its name."""
-        with naming(self._folder):
+        with naming_errors(self._folder):
             for name, value in values.items():
                 self._write(step=step, summary=self._scalar(name, value))
         if time.monotonic() - self._flushed > _SECONDS_BETWEEN_FLUSHES:
@@ -47,13 +47,13 @@ class EventFile:
 
     def flush(self) -> None:
         """Write all values to the file."""
-        with naming(self._folder):
+        with naming_errors(self._folder):
             self._writer.flush()
         self._flushed = time.monotonic()
 
     def close(self) -> None:
         """Write all values to the file, and close it."""
-        with naming(self._folder):
+        with naming_errors(self._folder):
             self._writer.close()
 
     def _write(self, **fields: Any) -> None:

@@ -13,19 +13,19 @@ from typing import Any, NamedTuple
 from experiments.config.schema import TrainingConfig
 from experiments.runs.event_file import EventFile
 from experiments.system.errors import UserError
-from experiments.system.whole_files import naming
+from experiments.system.whole_files import naming_errors
 
 Row = dict[str, Any]
 
 
-class Before(NamedTuple):
+class InheritedRows(NamedTuple):
     """What a run has of the one that it goes on from: so many rows up to a step, which stand first in the file."""
 
     step: int = 0
     rows: int = 0
 
 
-NOTHING = Before()
+NONE_INHERITED = InheritedRows()
 
 
 class MetricsLog:
@@ -40,7 +40,7 @@ class MetricsLog:
     def write(self, step: int, split: str, values: Mapping[str, float]) -> Row:
         """Write one row and return it; numbers are rounded to eight digits, which is what a float32 can tell."""
         row: Row = {"step": step, "split": split} | {name: rounded(value) for name, value in values.items()}
-        with naming(self._path):
+        with naming_errors(self._path):
             self._file.write(json.dumps(row, allow_nan=False) + "\n")
             self._file.flush()
         if self._events is not None:
@@ -49,7 +49,7 @@ class MetricsLog:
 
     def sync(self) -> None:
         """Put all rows on the disk; a checkpoint of the same step counts on them, so it comes after."""
-        with naming(self._path):
+        with naming_errors(self._path):
             os.fsync(self._file.fileno())
         if self._events is not None:
             self._events.flush()
@@ -62,7 +62,7 @@ class MetricsLog:
         """Close both files."""
         # On a full disk, closing tries to write the rest, and fails again.
         try:
-            with naming(self._path):
+            with naming_errors(self._path):
                 self._file.close()
         finally:
             if self._events is not None:
@@ -84,7 +84,7 @@ def evaluates_at(training: TrainingConfig, step: int) -> bool:
     return step % training.eval_every == 0 or step == training.steps
 
 
-def cut_back(path: Path, training: TrainingConfig, step: int, before: Before = NOTHING) -> int:
+def cut_back(path: Path, training: TrainingConfig, step: int, before: InheritedRows = NONE_INHERITED) -> int:
     """Drop the rows that a checkpoint at ``step`` does not know of, and return how many there were.
 
     Raises UserError if a row from before that checkpoint is missing or damaged.
@@ -95,7 +95,7 @@ def cut_back(path: Path, training: TrainingConfig, step: int, before: Before = N
     return len(lines) - known
 
 
-def known_rows(path: Path, training: TrainingConfig, step: int, before: Before = NOTHING) -> int:
+def known_rows(path: Path, training: TrainingConfig, step: int, before: InheritedRows = NONE_INHERITED) -> int:
     """How many rows a checkpoint at ``step`` knows of; UserError if one of them is missing or damaged."""
     expected = [
         (at, split)

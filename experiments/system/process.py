@@ -35,11 +35,11 @@ def guarded(run: Callable[[], int]) -> int:
         except SystemExit as ended:
             # argparse has printed its help, or what is wrong with the arguments.
             code = ended.code if isinstance(ended.code, int) else 0
-        with whole_files.naming("standard output"):
+        with whole_files.naming_errors("standard output"):
             sys.stdout.flush()
         return code
     except UserError as error:
-        return _told(error.messages, error.exit_code)
+        return _print_errors(error.messages, error.exit_code)
     except BrokenPipeError:
         _forget_output()
         return _OUTPUT_NOT_WANTED
@@ -49,9 +49,9 @@ def guarded(run: Callable[[], int]) -> int:
         line = needed_packages.explanation(error)
         if line is None:
             raise
-        return _told([line], 2)
+        return _print_errors([line], 2)
     except KeyboardInterrupt:
-        return _told(["interrupted"], INTERRUPTED)
+        return _print_errors(["interrupted"], INTERRUPTED)
 
 
 def exit_with(run: Callable[[], int]) -> None:
@@ -67,7 +67,7 @@ def exit_with(run: Callable[[], int]) -> None:
     sys.exit(code)
 
 
-def _told(lines: list[str], code: int) -> int:
+def _print_errors(lines: list[str], code: int) -> int:
     """Flush stdout, print ``lines`` to stderr, and return ``code``; either stream may be closed or full."""
     try:
         sys.stdout.flush()
@@ -89,8 +89,8 @@ def _os_error(error: OSError) -> int:
         name = "standard output"
     where = f"{os.fsdecode(name) if isinstance(name, str | bytes) else name}: " if name is not None else ""
     if error.errno in _MACHINES:
-        return _told([f"{where}{reason}; make room or mend that, and give the same command again"], 1)
-    return _told([f"{where}{reason}; mend that, or choose another place"], 2)
+        return _print_errors([f"{where}{reason}; make room or mend that, and give the same command again"], 1)
+    return _print_errors([f"{where}{reason}; mend that, or choose another place"], 2)
 
 
 def _unraisable(what: Any) -> None:
@@ -117,7 +117,7 @@ def _prepare_streams() -> None:
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (open as long as the process)
         elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=_LETTERS)
+            stream.reconfigure(errors=_ENCODING_HANDLER)
 
 
 def _forget_output() -> None:
@@ -147,5 +147,5 @@ def _as_bytes_or_escapes(error: UnicodeError) -> tuple[bytes, int]:
     return b"".join(parts), error.end
 
 
-_LETTERS = "experiments.letters"
-codecs.register_error(_LETTERS, _as_bytes_or_escapes)
+_ENCODING_HANDLER = "experiments.letters"
+codecs.register_error(_ENCODING_HANDLER, _as_bytes_or_escapes)

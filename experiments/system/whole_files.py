@@ -25,7 +25,7 @@ def write_whole(path: Path, contents: str | bytes) -> None:
     be written.
     """
     data = contents.encode("utf-8", "surrogateescape") if isinstance(contents, str) else contents
-    with naming(path):
+    with naming_errors(path):
         target = Path(os.path.realpath(path))
         try:
             found = os.stat(path)
@@ -100,7 +100,7 @@ def check_folder(path: Path, option: str) -> None:
         raise UserError(f"{path}: cannot be {verb}; choose another with {option}")
 
 
-def check_letters(path: Path) -> None:
+def check_utf8(path: Path) -> None:
     """Raise UserError if ``path`` is not UTF-8 from the root on: orbax can neither write nor read below it."""
     try:
         str(path.absolute()).encode()
@@ -112,7 +112,7 @@ def check_letters(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def naming(path: Path | str) -> Iterator[None]:
+def naming_errors(path: Path | str) -> Iterator[None]:
     """Let an OSError from within name ``path``: that of a full disk names no file, that of a rename the draft."""
     try:
         yield

@@ -1,7 +1,7 @@
 """What goes into a model and what comes out of it, for each kind of task; arrays are NumPy's in tasks, JAX's in models.
 
-A task's `inputs` is one of `Tokens`, `Vectors`, `Sentences`, `Frames` and `Measured`. The other classes are parts of
-these, of batches, and of what models return.
+A task's `inputs` is one of `Tokens`, `Vectors`, `Sentences`, `Frames` and `MeasuredFeatures`. The other classes are
+parts of these, of batches, and of what models return.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Start:
+class InitialVectors:
     """Initial token vectors of a model, (vocabulary, width) float32; compared by identity."""
 
     vectors: np.ndarray
@@ -21,7 +21,7 @@ class Tokens(NamedTuple):
     """Inputs are integers below ``vocabulary``."""
 
     vocabulary: int
-    start: Start | None = None
+    initial_vectors: InitialVectors | None = None
     """None: random vectors."""
 
 
@@ -116,7 +116,7 @@ class Measurements(NamedTuple):
     """float32 (B, T, I): the time since each feature was last observed."""
 
 
-class Measured(NamedTuple):
+class MeasuredFeatures(NamedTuple):
     """Inputs are `Measurements` of ``features`` features."""
 
     features: int

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from experiments.config.block import Block
-from experiments.tasks.inputs import Frames, Measured, Sentences, Tokens, Vectors
+from experiments.tasks.inputs import Frames, MeasuredFeatures, Sentences, Tokens, Vectors
 
 
 class Batch(NamedTuple):
@@ -47,7 +47,7 @@ class Task:
     """Data, loss and metrics of one task, loaded and ready."""
 
     name: str
-    inputs: Tokens | Vectors | Sentences | Frames | Measured
+    inputs: Tokens | Vectors | Sentences | Frames | MeasuredFeatures
     outputs: int
     """Width of the read-out: the number of classes, or of regression targets."""
     per_step: bool
@@ -117,7 +117,7 @@ def generated(rows: Callable[[np.random.Generator, int], Batch], counts: Mapping
         return rows(np.random.default_rng((seed, step, _TRAIN)), batch_size)
 
     def split_batches(split: str, batch_size: int) -> Iterator[Batch]:
-        return cut(rows(np.random.default_rng(_HELD_OUT[split]), counts[split]), batch_size)
+        return batches_of(rows(np.random.default_rng(_HELD_OUT[split]), counts[split]), batch_size)
 
     return {"train_batch": train_batch, "split_batches": split_batches}
 
@@ -137,7 +137,7 @@ def stored(
         return batch if change is None else change(batch, np.random.default_rng((seed, step, _CHANGE)))
 
     def split_batches(split: str, batch_size: int) -> Iterator[Batch]:
-        return cut(splits[split], batch_size)
+        return batches_of(splits[split], batch_size)
 
     return {"train_batch": train_batch, "split_batches": split_batches}
 
@@ -152,19 +152,19 @@ def rows_of_step(seed: int, step: int, batch_size: int, count: int) -> np.ndarra
 
 def pick(rows: Batch, picked: np.ndarray) -> Batch:
     """The rows with the indices ``picked``, in their order."""
-    return Batch(*(_map(lambda leaf: leaf[picked], field) for field in rows))
+    return Batch(*(_map_arrays(lambda leaf: leaf[picked], field) for field in rows))
 
 
-def _map(function: Callable[[np.ndarray], np.ndarray], field: Any) -> Any:
+def _map_arrays(function: Callable[[np.ndarray], np.ndarray], field: Any) -> Any:
     """A field of a batch, with ``function`` applied to each of its arrays."""
     if field is None:
         return None
     if isinstance(field, tuple):
-        return type(field)(*(_map(function, part) for part in field))
+        return type(field)(*(_map_arrays(function, part) for part in field))
     return function(field)
 
 
-def cut(rows: Batch, batch_size: int) -> Iterator[Batch]:
+def batches_of(rows: Batch, batch_size: int) -> Iterator[Batch]:
     """Cut ``rows`` into batches of one shape; the last one is filled up with copies of the first row that weigh 0.
 
     ``batch_size`` is an upper bound: fewer rows than that make one batch without filling.

@@ -24,7 +24,7 @@ class Beginning:
     """How many steps are done."""
     seconds: float = 0.0
     """How long these steps took."""
-    before: metrics_log.Before = metrics_log.NOTHING
+    before: metrics_log.InheritedRows = metrics_log.NONE_INHERITED
     """What metrics.jsonl has of the run that this one goes on from."""
     origin: continuation.Origin | None = None
     """That run, if its end is where this process begins."""
@@ -36,7 +36,7 @@ class Beginning:
     def adopt(self, directory: RunDirectory) -> None:
         """Write what the run has of the one that it goes on from, once config.yaml is there."""
         if self.origin:
-            continuation.adopt(self.origin, directory)
+            continuation.write_inherited(self.origin, directory)
 
     def lines(self) -> list[tuple[str, str]]:
         """Lines for the terminal, each with its heading."""
@@ -67,7 +67,7 @@ def begin(experiment: Experiment, directory: RunDirectory) -> Beginning:
         beginning = Beginning(experiment.state_before_training(start.params) if start else state, start=start)
     else:
         restored, seconds = restore(directory.checkpoints, steps[-1], state)
-        before = continuation.begun(directory) if config.training.continue_from else metrics_log.NOTHING
+        before = continuation.inherited_rows(directory) if config.training.continue_from else metrics_log.NONE_INHERITED
         beginning = Beginning(restored, steps[-1], seconds, before)
     dropped = metrics_log.cut_back(directory.metrics, config.training, beginning.step, beginning.before)
     if not steps and not dropped:

@@ -74,7 +74,7 @@ def begin(experiment: Experiment, params: Any) -> Start | None:
     best = state.get("best")
     theirs = _parts((best or state)["params"])
     ours = _parts(params)
-    alike = _Alike(experiment, there, run)
+    alike = _Meanings(experiment, there, run)
     values: dict[tuple[str, ...], Any] = {}
     taken, anew = [], {}
     for part, leaves in ours.items():
@@ -99,7 +99,7 @@ def _refusal(
     part: str,
     ours: Mapping[Any, Any],
     theirs: Mapping[Any, Any] | None,
-    alike: "_Alike",
+    alike: "_Meanings",
     all_of_ours: Mapping[str, Any],
 ) -> str:
     """Why a part begins at random, or "" if it is taken; UserError for a part that no start can do without."""
@@ -130,7 +130,7 @@ def _refusal(
     return ""
 
 
-class _Alike:
+class _Meanings:
     """Whether classes and tokens mean the same in two runs; each answer is "" or why not."""
 
     def __init__(self, experiment: Experiment, there: Config, run: RunDirectory):

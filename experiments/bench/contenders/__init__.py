@@ -12,7 +12,7 @@ from experiments.bench.problem import Problem
 
 def build(name: str, problem: Problem) -> Program:
     """The contender of this name, ready to be compiled; whatever its library raises passes through."""
-    variant = registry.ours(name)
+    variant = registry.variant_of(name)
     if variant is not None:
         from experiments.bench.contenders.ours import build as build_ours
 

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import gru_jax
 from experiments.bench.contenders.program import JaxProgram
 from experiments.bench.problem import Problem
-from experiments.bench.registry import Ours
+from experiments.bench.registry import Variant
 
 
-def build(problem: Problem, variant: Ours) -> JaxProgram:
+def build(problem: Problem, variant: Variant) -> JaxProgram:
     """Parameters stay in float32 whatever the inputs are, as this library keeps them."""
     cell = gru_jax.gru()
 

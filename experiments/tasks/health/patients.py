@@ -24,7 +24,7 @@ from experiments.tasks import logistic, risk_scores
 from experiments.tasks.health import pbc
 from experiments.tasks.health.pbc import FEATURES, MEASURED, Patient
 from experiments.tasks.health.time_gaps import gaps
-from experiments.tasks.inputs import Measured, Measurements, Vectors
+from experiments.tasks.inputs import MeasuredFeatures, Measurements, Vectors
 from experiments.tasks.packages import DataSet
 from experiments.tasks.registry import register
 from experiments.tasks.task import Assessment, Batch, Task, TaskBlock, stored
@@ -34,7 +34,7 @@ LANDMARK = 2.25
 HORIZON = 3.0
 FOLDS = 5
 _SPLIT_SEED = 0
-_SHOWN = 2
+_PATIENTS_SHOWN = 2
 
 
 class PatientsConfig(TaskBlock):
@@ -84,15 +84,19 @@ def build(config: PatientsConfig) -> Task:
         batch = _rows([until(patients[row], LANDMARK) for row in rows], mean, scale)
         last = np.arange(batch.weights.shape[1]) == np.asarray(batch.seq_lengths)[:, None] - 1
         targets = np.where(last, outcomes[rows, None], 0)[..., None]
-        return _fed(batch._replace(targets=targets.astype(np.float32), weights=last.astype(np.float32)), config.missing)
+        return _as_model_inputs(
+            batch._replace(targets=targets.astype(np.float32), weights=last.astype(np.float32)), config.missing
+        )
 
     def change(batch: Batch, rng: np.random.Generator) -> Batch:
-        return _fed(_hidden(batch, config.hide, rng), config.missing)
+        return _as_model_inputs(_with_values_hidden(batch, config.hide, rng), config.missing)
 
     width = len(FEATURES)
     return Task(
         name=config.name,
-        inputs={"decay": Measured(width), "mean": Vectors(width), "mean_and_mask": Vectors(3 * width)}[config.missing],
+        inputs={"decay": MeasuredFeatures(width), "mean": Vectors(width), "mean_and_mask": Vectors(3 * width)}[
+            config.missing
+        ],
         outputs=1,
         per_step=config.per_step,
         loss="bernoulli",
@@ -189,14 +193,14 @@ def _rows(patients: Sequence[Patient], mean: np.ndarray, scale: np.ndarray) -> B
     )
 
 
-def _hidden(batch: Batch, share: float, rng: np.random.Generator) -> Batch:
+def _with_values_hidden(batch: Batch, share: float, rng: np.random.Generator) -> Batch:
     """A batch of `_rows` with a ``share`` of the measured values hidden; features that are always known stay."""
     x, observed, times = batch.inputs
     hidden = (rng.random(x.shape) < share) & (np.arange(x.shape[-1]) < MEASURED)
     return batch._replace(inputs=Measurements(np.where(hidden, np.float32(0), x), observed & ~hidden, times))
 
 
-def _fed(batch: Batch, missing: Literal["decay", "mean", "mean_and_mask"]) -> Batch:
+def _as_model_inputs(batch: Batch, missing: Literal["decay", "mean", "mean_and_mask"]) -> Batch:
     """A batch of `_rows` as the model gets it."""
     x, observed, times = batch.inputs
     if missing == "mean":
@@ -242,7 +246,7 @@ def _courses(courses: Sequence[np.ndarray], events: np.ndarray, tested: Mapping[
     panels = []
     for value, answer in ((1, "event"), (0, "no event")):
         rows = np.flatnonzero(events == value)
-        for row in rows[np.argsort(-change[rows], kind="stable")][:_SHOWN]:
+        for row in rows[np.argsort(-change[rows], kind="stable")][:_PATIENTS_SHOWN]:
             patient = tested[numbers[row]]
             times = patient.times[: len(courses[row])]
             lines = {

@@ -28,7 +28,7 @@ _PASSAGE = 8
 """Chorales that share so many chords in a row, in whatever key, lie in the same split."""
 _SPLIT_SEED = 0
 _MATLAB = {"train": "traindata", "validation": "validdata", "test": "testdata"}
-_SHOWN = 64
+_STEPS_SHOWN = 64
 
 Roll = np.ndarray
 """What sounds in one piece: (T, 88) float32, 0 or 1."""
@@ -229,7 +229,7 @@ def _transpose(batch: Batch, most: int, limits: tuple[int, int], rng: np.random.
 def _assess(limits: tuple[int, int], pairs: Any) -> Assessment:
     """A picture of the first piece: what came, and the probability that the model gave each key a step before."""
     batch, outputs = next(iter(pairs))
-    steps, keys = slice(min(_SHOWN, int(batch.seq_lengths[0]))), slice(limits[0], limits[1] + 1)
+    steps, keys = slice(min(_STEPS_SHOWN, int(batch.seq_lengths[0]))), slice(limits[0], limits[1] + 1)
     probability = 1 / (1 + np.exp(-outputs[0, steps, keys].astype(np.float64)))
     rows = {"what came": batch.targets[0, steps, keys].astype(int), "predicted probability": probability.round(3)}
     picture = {

@@ -29,7 +29,7 @@ from experiments.tasks.packages import DataSet
 from experiments.tasks.registry import register
 from experiments.tasks.series import measured_series
 from experiments.tasks.series.measured_series import Series, SeriesName
-from experiments.tasks.task import Assessment, Batch, Quantiles, Task, TaskBlock, cut
+from experiments.tasks.task import Assessment, Batch, Quantiles, Task, TaskBlock, batches_of
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 HELD_OUT_DAYS = 28
@@ -93,7 +93,7 @@ def build(config: ForecastConfig) -> Task:
     data = prepare(loaded, config.average)
     parts = origins(loaded)
     test = counts(data.ahead, parts["test"])
-    floors = {name: round(float(np.abs(data.ahead - guess)[test].mean()), 4) for name, guess in simple(loaded, data)}
+    floors = {name: round(float(np.abs(data.ahead - guess)[test].mean()), 4) for name, guess in baselines(loaded, data)}
     return Task(
         name="forecast",
         inputs=Vectors(data.inputs.shape[-1]),
@@ -105,7 +105,7 @@ def build(config: ForecastConfig) -> Task:
         floor_note=f"the best of: {', '.join(f'{name} {error}' for name, error in floors.items())}; same forecasts",
         scale=data.scale,
         train_batch=functools.partial(_train_batch, config, data, parts["train"]),
-        split_batches=lambda split, batch_size: cut(_side_by_side(config, data, parts[split]), batch_size),
+        split_batches=lambda split, batch_size: batches_of(_side_by_side(config, data, parts[split]), batch_size),
         assess=functools.partial(_assess, data, loaded.unit, np.argwhere(test)),
         facts={
             "sha256": loaded.sha256,
@@ -132,7 +132,7 @@ def prepare(loaded: Series, average: int = 1) -> Prepared:
     train = slice(None, (days - 2 * HELD_OUT_DAYS) * loaded.day)
     mean, deviation = (statistic(loaded.measured[:, train], axis=(0, 1)) for statistic in (np.nanmean, np.nanstd))
     z = _carried((loaded.measured - mean) / deviation, seen).reshape(places, days, loaded.day, -1)
-    today = like(loaded.kinds)
+    today = last_of_kind(loaded.kinds)
     tomorrow = np.append(today[1:], days - 1)
     past = z[..., 0] * deviation[0] + mean[0]
     ahead = _day_after(loaded.measured[..., 0].reshape(places, days, loaded.day))
@@ -160,7 +160,7 @@ def _means(values: np.ndarray, average: int) -> np.ndarray:
     return values.reshape(places, days, day // average, average, -1).mean(axis=3).reshape(places, days, -1)
 
 
-def like(kinds: np.ndarray) -> np.ndarray:
+def last_of_kind(kinds: np.ndarray) -> np.ndarray:
     """The last day before each (D,) that is of its kind; else the day before it; for the first day, itself."""
     days = np.arange(len(kinds))
     before = (days < days[:, None]) & (kinds == kinds[:, None])
@@ -214,7 +214,7 @@ def _side_by_side(config: ForecastConfig, data: Prepared, part: range) -> Batch:
     return _windows(config, data, part, places, np.tile(starts, len(data.inputs)))
 
 
-def simple(loaded: Series, data: Prepared) -> Iterator[tuple[str, np.ndarray]]:
+def baselines(loaded: Series, data: Prepared) -> Iterator[tuple[str, np.ndarray]]:
     """Yield forecasts (S, D, day) without memory, with their names."""
     yield "the last value", np.broadcast_to(data.past[..., -1:], data.past.shape)
     yield "the day before", data.past

@@ -112,7 +112,7 @@ def code(pair: Pair, known: Sequence[str], longest: int) -> Coded:
     return Coded([token.get(word, UNKNOWN) for word in source], summary[:LONGEST_SUMMARY], rare)
 
 
-def written(tokens: Iterable[int], rare: Sequence[str], known: Sequence[str]) -> list[str]:
+def words_of(tokens: Iterable[int], rare: Sequence[str], known: Sequence[str]) -> list[str]:
     """The words of tokens; an empty slot or an unknown word gives none."""
     words = ["", "", *rare, *[""] * (SLOTS - len(rare)), *known]
     return [words[token] for token in tokens if words[token]]
@@ -135,12 +135,12 @@ def _assess(
 ) -> Assessment:
     """ROUGE-L of what the search found; pictures of where it looked, and what it wrote beside what it should have."""
     rows = [row for batch, translation in found for row in sentence_rows.found(batch, translation, end=END)]
-    texts = [written(row.found, code.rare, known) for code, row in zip(coded, rows, strict=True)]
+    texts = [words_of(row.found, code.rare, known) for code, row in zip(coded, rows, strict=True)]
     panels, examples = [], []
     # Neighbours come from one file, so any order that mixes them will do.
     for place in np.random.default_rng(0).permutation(len(pairs)):
         pair, row, said = pairs[place], rows[place], texts[place]
-        source = written(row.source, coded[place].rare, known)
+        source = words_of(row.source, coded[place].rare, known)
         if len(source) != len(row.source) or len(said) != len(row.found):
             continue
         if len(source) in _PANEL_TOKENS and len(panels) < _PANELS:

@@ -77,7 +77,7 @@ def tokens(text: Sequence[str], known: Sequence[str]) -> list[int]:
     return [token.get(word, RARE[min(count[word], len(RARE)) - 1]) for word in text]
 
 
-def kept(text: Sequence[str], chances: np.ndarray, length: float) -> list[str]:
+def likeliest_words(text: Sequence[str], chances: np.ndarray, length: float) -> list[str]:
     """The words that are likeliest in the summary, in their order: as many as make the expected ROUGE-L largest.
 
     With k words kept, it is about 2 (sum of their chances) / (k + ``length``), where ``length`` is that of a summary.
@@ -109,7 +109,7 @@ def _assess(
         for batch, outputs in found
         for row in outputs[batch.weights.any(axis=1)]
     ]
-    said = [kept(text, chance, length) for text, chance in zip(texts, chances, strict=True)]
+    said = [likeliest_words(text, chance, length) for text, chance in zip(texts, chances, strict=True)]
     fitting = [row for row, text in enumerate(texts) if len(text) in _EXAMPLE_PARTS]
     panels: list[dict[str, Any]] = [
         {

@@ -19,7 +19,7 @@ from experiments.system.errors import UserError
 from experiments.tasks.inputs import Tokens
 from experiments.tasks.packages import DataSet
 from experiments.tasks.registry import register
-from experiments.tasks.task import Batch, Task, TaskBlock, cut
+from experiments.tasks.task import Batch, Task, TaskBlock, batches_of
 from experiments.tasks.text import text_file
 
 _TRAIN = 1
@@ -72,7 +72,7 @@ def build(config: CharsConfig) -> Task:
 
     def split_batches(split: str, batch_size: int) -> Iterator[Batch]:
         rows = _streams(held_out[split])
-        return cut(rows, min(batch_size, max(1, _LOGITS_AT_ONCE // (rows.inputs.shape[1] * len(alphabet)))))
+        return batches_of(rows, min(batch_size, max(1, _LOGITS_AT_ONCE // (rows.inputs.shape[1] * len(alphabet)))))
 
     return Task(
         name="chars",

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from experiments.system.errors import UserError
 from experiments.tasks import packages, risk_scores
-from experiments.tasks.inputs import Judged, Pooled, Start, Tokens
+from experiments.tasks.inputs import InitialVectors, Judged, Pooled, Tokens
 from experiments.tasks.packages import DataSet
 from experiments.tasks.registry import register
 from experiments.tasks.task import Assessment, Batch, Task, TaskBlock, stored
@@ -100,7 +100,7 @@ def build(config: SentimentConfig) -> Task:
         floor_note="not measured for this file" if config.path else _FLOOR_NOTE,
         **stored(splits, functools.partial(_drop_words, config.word_dropout)),
         predict="pooled",
-        assess=functools.partial(_assess, [cut(text, config.longest) for text in texts["test"]], labels),
+        assess=functools.partial(_assess, [without_middle(text, config.longest) for text in texts["test"]], labels),
         class_names=labels,
         facts={"sha256": sha256, "known_words": len(known)}
         | {f"{part}_rows": len(there) for part, there in parts.items()},
@@ -113,14 +113,14 @@ def known_words(texts: Iterable[Sequence[str]], rarest: int) -> list[str]:
     return [word for word, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])) if count >= rarest]
 
 
-def cut(text: Sequence[str], longest: int) -> list[str]:
+def without_middle(text: Sequence[str], longest: int) -> list[str]:
     """The text or, if it is too long, its beginning and its end, where people say what they conclude."""
     if len(text) <= longest:
         return list(text)
     return [*text[: longest - longest // 2], *text[len(text) - longest // 2 :]]
 
 
-def _start(texts: Iterable[Sequence[str]], token: Mapping[str, int], width: int) -> Start | None:
+def _start(texts: Iterable[Sequence[str]], token: Mapping[str, int], width: int) -> InitialVectors | None:
     if not width:
         return None
     if width > len(token):
@@ -129,14 +129,14 @@ def _start(texts: Iterable[Sequence[str]], token: Mapping[str, int], width: int)
     vectors = _SCALE * word_vectors(tokens, len(token) + 1, width)
     # The neighbours of one rare word tell nothing of another, and dropped words get this vector too.
     vectors[UNKNOWN] = 0
-    return Start(vectors)
+    return InitialVectors(vectors)
 
 
 def _rows(texts: Sequence[Sequence[str]], labels: Sequence[int], token: Mapping[str, int], longest: int) -> Batch:
     inputs = np.full((len(texts), longest), UNKNOWN, np.int32)
     lengths = np.zeros(len(texts), np.int32)
     for row, text in enumerate(texts):
-        tokens = [token.get(word, UNKNOWN) for word in cut(text, longest)]
+        tokens = [token.get(word, UNKNOWN) for word in without_middle(text, longest)]
         inputs[row, : len(tokens)] = tokens
         lengths[row] = len(tokens)
     return Batch(inputs, np.array(labels, np.int32), np.ones(len(texts), np.float32), lengths)

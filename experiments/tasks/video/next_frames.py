@@ -42,7 +42,7 @@ def linear_error(train: np.ndarray, test: np.ndarray) -> float:
     total = 0.0
     for first in range(0, len(test), _CLIPS_AT_ONCE):
         films = test[first : first + _CLIPS_AT_ONCE]
-        total += float(((_told(weights, films) - films[:, 1:]) ** 2).sum(dtype=np.float64))
+        total += float(((_predicted(weights, films) - films[:, 1:]) ** 2).sum(dtype=np.float64))
     return total / test[:, 1:].size
 
 
@@ -54,7 +54,7 @@ def _padded(films: np.ndarray) -> np.ndarray:
     return padded
 
 
-def _told(weights: np.ndarray, films: np.ndarray) -> np.ndarray:
+def _predicted(weights: np.ndarray, films: np.ndarray) -> np.ndarray:
     """The frames that the regression predicts; sums of shifted frames take less time than `_neighbourhoods`."""
     height, width = films.shape[2:]
     padded, reach = _padded(films), 2 * _REACH + 1

@@ -25,7 +25,7 @@ _REFERENCE_SEED, _REFERENCE_ROWS = 0, 30
 _CLIPS_SHOWN, _FRAMES_SHOWN = 6, 10
 _UNCHANGED = ImageAugmentation()
 # The settings for which the constant floor of the target "digits" was measured.
-_MEASURED = {"digits": 2, "steps": 8, "side": 20, "lowest_speed": 1.0, "highest_speed": 2.0, "test_rows": 500}
+_FLOOR_SETTINGS = {"digits": 2, "steps": 8, "side": 20, "lowest_speed": 1.0, "highest_speed": 2.0, "test_rows": 500}
 
 
 class VideoConfig(TaskBlock):
@@ -91,8 +91,10 @@ def build(config: VideoConfig) -> Task:
     facts = {"sha256": sha256(file), "data": "digits moved by program", "pixel_scale": round(scale, 4)}
     facts |= {f"{split}_images": len(part.labels) for split, part in images.items()}
     if config.target == "digits":
-        return _which_digits(config, _splits(config, images, functools.partial(_named, scale)), scale, facts)
-    return _next_frame(config, _splits(config, images, functools.partial(_continued, scale)), reference, scale, facts)
+        return _which_digits(config, _splits(config, images, functools.partial(_digits_batch, scale)), scale, facts)
+    return _next_frame(
+        config, _splits(config, images, functools.partial(_next_frame_batch, scale)), reference, scale, facts
+    )
 
 
 def _clips(
@@ -109,13 +111,13 @@ def _clips(
     return draw_frames(digits, corners, config.side), shown
 
 
-def _continued(scale: float, clips: np.ndarray, shown: np.ndarray) -> Batch:
+def _next_frame_batch(scale: float, clips: np.ndarray, shown: np.ndarray) -> Batch:
     frames = clips / np.float32(scale)
     targets = frames[:, 1:].reshape(*frames[:, 1:].shape[:2], -1)
     return Batch(frames[:, :-1, :, :, None], targets, np.ones(targets.shape[:2], np.float32))
 
 
-def _named(scale: float, clips: np.ndarray, shown: np.ndarray) -> Batch:
+def _digits_batch(scale: float, clips: np.ndarray, shown: np.ndarray) -> Batch:
     targets = np.zeros((len(shown), 10), np.float32)
     np.put_along_axis(targets, shown, 1, axis=1)
     return Batch((clips / np.float32(scale))[..., None], targets, np.ones(len(shown), np.float32))
@@ -193,9 +195,9 @@ def _digits_floor(config: VideoConfig) -> tuple[dict[str, float], str]:
     share = config.digits / 10
     ignorance = -10 * (share * np.log(share) + (1 - share) * np.log(1 - share))
     floor, note = {"nll": round(float(ignorance), 3)}, f"nll is that of saying {share:g} of every digit; "
-    measured = {name: getattr(config, name) for name in _MEASURED}
-    if measured != _MEASURED:
-        settings = ", ".join(f"task.{name} {value:g}" for name, value in _MEASURED.items())
+    measured = {name: getattr(config, name) for name in _FLOOR_SETTINGS}
+    if measured != _FLOOR_SETTINGS:
+        settings = ", ".join(f"task.{name} {value:g}" for name, value in _FLOOR_SETTINGS.items())
         return floor, f"{note}exact_match and digit_accuracy have a floor for {settings} alone, where it was measured"
     return {**floor, "exact_match": 0.692, "digit_accuracy": 0.839}, (
         f"{note}the others are of ridge regression on the log power spectrum of the frames, which does not depend on "

@@ -134,15 +134,15 @@ def test_a_directory_of_another_config_is_refused(tiny):
 @pytest.mark.parametrize(
     ("name", "variant"),
     [
-        ("gru_jax", registry.Ours()),
-        ("gru_jax:scan", registry.Ours(backend="scan")),
-        ("gru_jax:vmap", registry.Ours(vmap=True)),
-        ("gru_jax:scan,vmap,remat=32", registry.Ours("scan", vmap=True, remat=32)),
+        ("gru_jax", registry.Variant()),
+        ("gru_jax:scan", registry.Variant(backend="scan")),
+        ("gru_jax:vmap", registry.Variant(vmap=True)),
+        ("gru_jax:scan,vmap,remat=32", registry.Variant("scan", vmap=True, remat=32)),
         *((name, None) for name in ("gru_jax:", "gru_jax:remat", "gru_jax:vmap,vmap", "gru_jax:scan,fused", "linen")),
     ],
 )
 def test_variants_are_spelt_in_the_name(name, variant):
-    assert registry.ours(name) == variant
+    assert registry.variant_of(name) == variant
 
 
 def test_missing_peers_are_named_with_the_way_out(monkeypatch):

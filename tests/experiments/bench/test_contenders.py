@@ -28,7 +28,7 @@ every_contender = pytest.mark.parametrize(
         for name in NAMES
         for option in ("plain", "both")
         # Without masks, ours are measured below.
-        if option == "both" or not registry.ours(name)
+        if option == "both" or not registry.variant_of(name)
     ],
 )
 # Long enough for resets, which come once in 64 steps.

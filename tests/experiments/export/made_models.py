@@ -7,7 +7,7 @@ import numpy as np
 from experiments.config.schema import ModelConfig
 from experiments.models.build import build_model
 from experiments.tasks import Task
-from experiments.tasks.inputs import Frames, Judged, Measured, Measurements, Sentences, SourceAndTarget, Tokens
+from experiments.tasks.inputs import Frames, Judged, MeasuredFeatures, Measurements, Sentences, SourceAndTarget, Tokens
 
 STEPS = 6
 LENGTHS = np.array([STEPS, 0, 1, 4], np.int32)
@@ -48,7 +48,7 @@ def rows_of(task, *, judged=False):
         rows = tokens(inputs.vocabulary)
         return Judged(rows, numbers(task.outputs)[:, 0]) if judged else rows
     padding = (np.arange(STEPS) >= LENGTHS[:, None])[..., None]
-    if isinstance(inputs, Measured):
+    if isinstance(inputs, MeasuredFeatures):
         observed = np.float32(rng.random((len(LENGTHS), STEPS, inputs.features)) < 0.5)
         return Measurements(observed * numbers(inputs.features), observed, np.abs(numbers(inputs.features)))
     return np.where(padding, np.float32(np.nan), numbers(inputs.features))

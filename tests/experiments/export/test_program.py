@@ -7,12 +7,12 @@ import pytest
 import gru_jax.export
 from experiments.export import program
 from experiments.export.signature import call_signature, search_signature
-from experiments.tasks.inputs import Frames, Measured, Sentences, Tokens, Vectors
+from experiments.tasks.inputs import Frames, MeasuredFeatures, Sentences, Tokens, Vectors
 from tests.experiments.export.made_models import LENGTHS, STEPS, made, task_of
 
 SENTENCES = task_of(Sentences(5, 4, start=0, end=1, max_steps=3), per_step=True, outputs=4)
 FRAMES = task_of(Frames(4, 4, 1), per_step=True, loss="squared_error", outputs=16)
-MEASURED = task_of(Measured(2), loss="bernoulli", outputs=1)
+MEASURED = task_of(MeasuredFeatures(2), loss="bernoulli", outputs=1)
 CONV = {"cell": {"name": "conv_gru", "patch_size": 2}}
 
 

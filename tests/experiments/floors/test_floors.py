@@ -43,7 +43,7 @@ def test_one_that_is_not_or_is_gone_gives_1(value, constant, monkeypatch, capsys
 
 
 def test_constants_are_read_with_their_decimals():
-    assert [measured_floor.written(value) for value in (0.9, 0.81, 0.856, 0.1466, 1.0)] == [
+    assert [measured_floor.constant_as_text(value) for value in (0.9, 0.81, 0.856, 0.1466, 1.0)] == [
         "0.900",
         "0.810",
         "0.856",

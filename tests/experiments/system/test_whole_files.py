@@ -158,7 +158,7 @@ def test_what_another_writes_meanwhile_is_not_taken_for_a_draft(tmp_path):
 
 
 def test_naming_leaves_broken_pipes_to_who_knows_them():
-    with pytest.raises(BrokenPipeError) as caught, whole_files.naming("standard output"):
+    with pytest.raises(BrokenPipeError) as caught, whole_files.naming_errors("standard output"):
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
     assert caught.value.filename is None
 

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from experiments import tasks
 from experiments.tasks import Batch, TaskConfig
 from experiments.tasks.inputs import Frames, Sentences, Tokens
-from experiments.tasks.task import Quantiles, cut
+from experiments.tasks.task import Quantiles, batches_of
 from experiments.training import losses
 
 CONFIGS = {
@@ -132,7 +132,7 @@ def test_metrics_and_floors_are_known_names(name):
 
 def test_cut_fills_the_last_batch_with_rows_that_weigh_nothing():
     rows = Batch(np.arange(10).reshape(5, 2), np.arange(5), np.full(5, 2, np.float32), np.arange(5))
-    first, last = cut(rows, 3)
+    first, last = batches_of(rows, 3)
     assert first.inputs.tolist() == [[0, 1], [2, 3], [4, 5]]
     assert last.inputs.tolist() == [[6, 7], [8, 9], [0, 1]]
     assert last.targets.tolist() == [3, 4, 0]
@@ -142,7 +142,7 @@ def test_cut_fills_the_last_batch_with_rows_that_weigh_nothing():
 
 def test_cut_takes_fewer_rows_than_a_batch_as_one_batch():
     rows = Batch(np.zeros((5, 2)), np.zeros((5, 2)), np.ones((5, 2)))
-    (only,) = cut(rows, 8)
+    (only,) = batches_of(rows, 8)
     assert only.weights.shape == (5, 2)
     assert only.weights.sum() == 10
 

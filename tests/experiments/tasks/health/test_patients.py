@@ -28,7 +28,7 @@ from experiments.tasks.health.patients import (
 )
 from experiments.tasks.health.pbc import FEATURES, MEASURED, Patient
 from experiments.tasks.health.time_gaps import gaps
-from experiments.tasks.inputs import Measured, Vectors
+from experiments.tasks.inputs import MeasuredFeatures, Vectors
 
 
 def patient(followed, event, times=(0.0,)):
@@ -176,7 +176,7 @@ def test_a_training_batch_is_a_function_of_seed_and_step():
 def test_what_models_get():
     made = {m: build(PatientsConfig(name="patients", missing=m)) for m in ("decay", "mean", "mean_and_mask")}
     width = len(FEATURES)
-    assert [task.inputs for task in made.values()] == [Measured(width), Vectors(width), Vectors(3 * width)]
+    assert [task.inputs for task in made.values()] == [MeasuredFeatures(width), Vectors(width), Vectors(3 * width)]
     decay, mean, both = (next(task.split_batches("validation", 99)).inputs for task in made.values())
     np.testing.assert_array_equal(mean, decay.x)
     np.testing.assert_array_equal(both, np.concatenate(decay, axis=-1))

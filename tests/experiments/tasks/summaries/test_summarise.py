@@ -9,7 +9,7 @@ from experiments.system.errors import UserError
 from experiments.tasks.summaries import docstrings, summarise, summary_floors
 from experiments.tasks.summaries.docstrings import Pair, words
 from experiments.tasks.summaries.rouge import rouge_l
-from experiments.tasks.summaries.summarise import SLOTS, SummariseConfig, build, code, known_words, tokens_of, written
+from experiments.tasks.summaries.summarise import SLOTS, SummariseConfig, build, code, known_words, tokens_of, words_of
 from tests.experiments.tasks.translation.translations import answers
 
 KNOWN = ["the", "of", "."]
@@ -22,8 +22,8 @@ def test_rare_words_are_numbered_and_put_back():
     assert coded.rare == ["foo", "numpy.bar", ","]
     assert coded.source == [first, 2, first + 1, 3, first + 2, 2, 4]
     assert coded.target == [first + 1, first, 2, 4]
-    assert written(coded.source, coded.rare, KNOWN) == tokens_of(pair.description)[:7]
-    assert written([*coded.target, 1, 30], coded.rare, KNOWN) == ["of", "the", "foo", ","]
+    assert words_of(coded.source, coded.rare, KNOWN) == tokens_of(pair.description)[:7]
+    assert words_of([*coded.target, 1, 30], coded.rare, KNOWN) == ["of", "the", "foo", ","]
 
 
 def test_known_words_are_those_that_most_pairs_have():

@@ -10,7 +10,13 @@ from experiments.system.errors import UserError
 from experiments.tasks.summaries import docstrings, summarise_extract
 from experiments.tasks.summaries.docstrings import words
 from experiments.tasks.summaries.rouge import rouge_l
-from experiments.tasks.summaries.summarise_extract import SummariseExtractConfig, build, kept, parts_of, tokens
+from experiments.tasks.summaries.summarise_extract import (
+    SummariseExtractConfig,
+    build,
+    likeliest_words,
+    parts_of,
+    tokens,
+)
 
 
 def test_rare_words_are_told_apart_by_how_often_they_stand_there():
@@ -27,7 +33,7 @@ def test_the_words_kept_have_the_largest_expected_score_of_all_choices():
         chances = rng.random(7) ** 2
         choices = [choice for count in range(1, 6) for choice in itertools.combinations([0, 2, 3, 5, 6], count)]
         best = max(choices, key=lambda choice: 2 * sum(chances[place] for place in choice) / (len(choice) + 3.5))
-        assert kept(text, chances, 3.5) == [text[place] for place in best]
+        assert likeliest_words(text, chances, 3.5) == [text[place] for place in best]
 
 
 @pytest.fixture(scope="module")

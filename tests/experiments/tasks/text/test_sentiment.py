@@ -17,7 +17,7 @@ from experiments.tasks import packages
 from experiments.tasks.inputs import Judged, Pooled
 from experiments.tasks.text import reviews, sentiment, word_regression
 from experiments.tasks.text.reviews import Review, distinct, words
-from experiments.tasks.text.sentiment import SentimentConfig, build, cut, known_words
+from experiments.tasks.text.sentiment import SentimentConfig, build, known_words, without_middle
 from tests.places import CONFIGS
 
 FILE = CONFIGS / "sentiment.yaml"
@@ -30,9 +30,9 @@ def test_words():
 
 
 def test_the_middle_of_a_long_text_is_left_out():
-    assert cut("abcdefg", 7) == list("abcdefg")
-    assert cut("abcdefg", 5) == list("abcfg")
-    assert cut("abcdefg", 2) == list("ag")
+    assert without_middle("abcdefg", 7) == list("abcdefg")
+    assert without_middle("abcdefg", 5) == list("abcfg")
+    assert without_middle("abcdefg", 2) == list("ag")
 
 
 def test_words_are_known_if_enough_texts_have_them():
@@ -166,7 +166,7 @@ def test_the_words_that_decide_are_drawn(table):
     for way in (True, False):
         for label in ("even", "odd"):
             fits = [text for row, (text, true) in enumerate(parts["test"]) if true == label and right[row] == way]
-            fits = [cut(words(text), 14) for text in fits]
+            fits = [without_middle(words(text), 14) for text in fits]
             other = {"even": "odd", "odd": "even"}[label]
             title = f"{label}, taken for {label} (0.75)" if way else f"{label}, taken for {other} (0.87)"
             expected += [(title, text) for text in fits if len(text) >= 12][:1]
