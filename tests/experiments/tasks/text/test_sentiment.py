@@ -250,7 +250,7 @@ def made(table):
 def test_the_vectors_of_words_start_from_the_texts(made):
     """Those of the commonest words are not nothing, that of the unknown word is."""
     task, _, variables = made
-    vectors = task.inputs.start.vectors
+    vectors = task.inputs.initial_vectors.vectors
     assert vectors.shape == (task.inputs.vocabulary, 4)
     assert not vectors[0].any()
     assert (np.abs(vectors[1:4]).max(axis=1) > 0.05).all()
