@@ -14,13 +14,13 @@ from rich.console import Console
 
 from experiments import tasks
 from experiments.arguments import parse
-from experiments.bench.directory import BenchDirectory, is_bench
+from experiments.bench.directory import BenchDirectory
 from experiments.bench.schema import BenchConfig
 from experiments.compare.schema import CompareConfig
-from experiments.config import configs
+from experiments.config import configs, directory_kinds
 from experiments.config.stored_configs import default_path
 from experiments.export import request as export_request
-from experiments.results.comparison_directory import CompareDirectory, find_comparisons, is_comparison
+from experiments.results.comparison_directory import CompareDirectory, find_comparisons
 from experiments.runs import continuation, start_check
 from experiments.runs.config import Config
 from experiments.runs.directory import ADVICE, RunDirectory
@@ -107,7 +107,8 @@ def _eval(options: argparse.Namespace, _: str) -> int:
 
 def _plot(options: argparse.Namespace, _: str) -> int:
     needed_packages.need(*needed_packages.FOR_PLOTS, what="plot")
-    if is_bench(options.run_directory):
+    kind = directory_kinds.kind_of(options.run_directory)
+    if kind == "bench":
         from experiments.bench import pages, results
 
         bench = BenchDirectory(options.run_directory)
@@ -116,7 +117,7 @@ def _plot(options: argparse.Namespace, _: str) -> int:
         for path in pages.write(results.read(bench.results), bench):
             print(path)
         return 0
-    if is_comparison(options.run_directory):
+    if kind == "comparison":
         from experiments.results import comparison_pages as compare_pages
 
         comparison = CompareDirectory(options.run_directory)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from experiments.bench import results
 from experiments.bench.schema import BenchConfig
-from experiments.config import directory_kinds
 from experiments.runs.command_directory import CommandDirectory
 
 
@@ -28,8 +27,3 @@ class BenchDirectory(CommandDirectory):
             return None
         self.refuse_another_config(config)
         return results.read(self.results) if self.results.exists() else None
-
-
-def is_bench(path: Path) -> bool:
-    """Whether a run directory is a bench's and not a training run's, however far it came."""
-    return directory_kinds.kind_of(path) == "bench"

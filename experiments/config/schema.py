@@ -107,19 +107,13 @@ class OptimizerConfig(Block):
     momentum: Fraction = 0.0
     clip_norm: PositiveFloat | None = None
 
-    @field_validator("weight_decay")
+    @field_validator("weight_decay", "momentum")
     @classmethod
-    def _only_adamw_decays(cls, decay: float, info: Info) -> float:
-        if decay and info.data.get("name", "adamw") != "adamw":
-            raise ValueError(f"only adamw decays weights; set optimizer.name=adamw (it is {info.data['name']})")
-        return decay
-
-    @field_validator("momentum")
-    @classmethod
-    def _only_sgd_has_momentum(cls, momentum: float, info: Info) -> float:
-        if momentum and info.data.get("name", "sgd") != "sgd":
-            raise ValueError(f"only sgd takes a momentum; set optimizer.name=sgd (it is {info.data['name']})")
-        return momentum
+    def _only_one_has_it(cls, value: float, info: Info) -> float:
+        owner, has = ("adamw", "decays weights") if info.field_name == "weight_decay" else ("sgd", "takes a momentum")
+        if value and info.data.get("name", owner) != owner:
+            raise ValueError(f"only {owner} {has}; set optimizer.name={owner} (it is {info.data['name']})")
+        return value
 
 
 class TrainingConfig(Block):

@@ -34,38 +34,27 @@ def build_model(config: "ModelConfig", task: Task) -> Any:
     It is an `EncoderDecoder` for a task of sentences, a `FramesModel` for a task of frames, and for any other task a
     `SequenceModel` or an `Ensemble` of these.
     """
-    if isinstance(task.inputs, Frames):
-        return _frames_model(config, task, task.inputs)
+    keys = ("features", "num_layers", "bidirectional", "dropout_rate", "input_features")
+    layers: dict[str, Any] = {key: getattr(config, key) for key in keys}
     if isinstance(task.inputs, Sentences):
         return EncoderDecoder(
             cell=build_cell(config.cell),
-            features=config.features,
             inputs=task.inputs,
             attention=config.attention or "additive",
-            num_layers=config.num_layers,
-            bidirectional=config.bidirectional,
-            dropout_rate=config.dropout_rate,
-            input_features=config.input_features,
             beam_size=config.beam_size or 1,
             length_penalty=config.length_penalty or 0.0,
+            **layers,
         )
-    model = SequenceModel(
-        cell=build_cell(config.cell),
-        features=config.features,
-        inputs=task.inputs,
-        outputs=task.outputs,
-        readout=config.readout or ("every" if task.per_step else "last"),
-        num_layers=config.num_layers,
-        bidirectional=config.bidirectional,
-        dropout_rate=config.dropout_rate,
-        input_features=config.input_features,
-    )
+    layers |= {"outputs": task.outputs, "readout": config.readout or ("every" if task.per_step else "last")}
+    if isinstance(task.inputs, Frames):
+        return _frames_model(config, task.inputs, layers)
+    model = SequenceModel(cell=build_cell(config.cell), inputs=task.inputs, **layers)
     if config.members == 1:
         return model
     return Ensemble(model, config.members, probabilities=task.loss == "cross_entropy")
 
 
-def _frames_model(config: "ModelConfig", task: Task, frames: Frames) -> FramesModel:
+def _frames_model(config: "ModelConfig", frames: Frames, layers: dict[str, Any]) -> FramesModel:
     patch_size, pool_size = None, 1
     if config.cell.name == "conv_gru":
         patch_size, pool_size = config.cell.patch_size, config.cell.pool_size
@@ -78,16 +67,4 @@ def _frames_model(config: "ModelConfig", task: Task, frames: Frames) -> FramesMo
         )
     else:
         cell = build_cell(config.cell)
-    return FramesModel(
-        cell=cell,
-        features=config.features,
-        inputs=frames,
-        outputs=task.outputs,
-        readout=config.readout or ("every" if task.per_step else "last"),
-        patch_size=patch_size,
-        pool_size=pool_size,
-        num_layers=config.num_layers,
-        bidirectional=config.bidirectional,
-        dropout_rate=config.dropout_rate,
-        input_features=config.input_features,
-    )
+    return FramesModel(cell=cell, inputs=frames, patch_size=patch_size, pool_size=pool_size, **layers)

@@ -48,17 +48,12 @@ class CompareDirectory(CommandDirectory):
             raise UserError(f"{self.results}: damaged ({error}); delete it, and compare writes it anew") from None
 
 
-def is_comparison(path: Path) -> bool:
-    """Whether a directory is that of a comparison, finished or not, rather than of a run."""
-    return directory_kinds.kind_of(path) == "comparison"
-
-
 def find_comparisons(paths: Sequence[Path]) -> list[CompareDirectory]:
     """All comparisons at or below ``paths``, in order of their paths."""
     found = {
         file.parent.resolve(): CompareDirectory(file.parent)
         for path in paths
         for file in sorted(path.rglob("config.yaml"))
-        if is_comparison(file.parent)
+        if directory_kinds.kind_of(file.parent) == "comparison"
     }
     return list(found.values())
