@@ -173,7 +173,7 @@ def gru(
       update_bias: the initial bias of the update gate, when not 0. Positive values remember longer with "keep", and
         shorter with "write".
       chrono_span: the longest time span to remember at the start, in steps. The update gate's bias is drawn so that
-        memories reach from 1 to that many steps (Tallec & Ollivier 2018).
+        memories reach from 2 to that many steps (Tallec & Ollivier 2018).
       use_bias: True for both biases, "input" for b_i alone, False for none. A bias that is left out is None.
       activation: used in place of tanh: a function of JAX that treats each number alone and keeps shape and dtype.
         Define it at a module's level: a lambda written twice makes two cells, which compile apart and do not pickle.

@@ -85,7 +85,7 @@ def set_gate(bias: jax.Array, gate: int, gates: int, value: jax.Array | float) -
 
 
 def chrono(key: jax.Array, features: int, longest: float, dtype: Any) -> jax.Array:
-    """Bias log(u), u ~ U(1, longest - 1), `(features,)`: memories of 1 to `longest` steps.
+    """Bias log(u), u ~ U(1, longest - 1), `(features,)`: memories of 2 to `longest` steps.
 
     A gate that keeps its state with probability σ(b) forgets over about 1 / (1 - σ(b)) = 1 + exp(b) steps
     (Tallec & Ollivier 2018, "Can recurrent neural networks warp time?", section 3).
