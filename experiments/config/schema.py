@@ -109,7 +109,7 @@ class OptimizerConfig(Block):
 
     @field_validator("weight_decay", "momentum")
     @classmethod
-    def _only_one_has_it(cls, value: float, info: Info) -> float:
+    def _only_its_optimizer_has_it(cls, value: float, info: Info) -> float:
         owner, has = ("adamw", "decays weights") if info.field_name == "weight_decay" else ("sgd", "takes a momentum")
         if value and info.data.get("name", owner) != owner:
             raise ValueError(f"only {owner} {has}; set optimizer.name={owner} (it is {info.data['name']})")

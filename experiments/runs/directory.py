@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import BaseModel
+
 from experiments import tasks
 from experiments.config import configs, directory_kinds, stored_configs
 from experiments.runs.command_directory import CommandDirectory
@@ -131,8 +133,8 @@ class RunDirectory(CommandDirectory):
                 kind = "directory" if path in folders else "file"
                 raise UserError(f"{path}: expected a {kind}; move it away, or choose another directory with --run-dir")
 
-    def create(self, config: Config, command: str) -> None:
-        """Make the directory and write what is known at the start; the files of a resumed run stay as they are."""
+    def begin(self, config: BaseModel, command: str) -> None:
+        """Write what is known at the start; the files of a resumed run stay as they are."""
         if not self.config.exists():
             write_whole(self.config, configs.to_yaml(config))
         if not self.command.exists():

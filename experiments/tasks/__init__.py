@@ -13,9 +13,15 @@ from pydantic import Field
 from experiments.tasks.registry import named, registered
 from experiments.tasks.task import Assessment, Batch, Quantiles, Task, TaskBlock
 
-for _module in pkgutil.walk_packages(__path__, f"{__name__}."):
-    importlib.import_module(_module.name)
 
+def _import_tasks() -> None:
+    for module in pkgutil.walk_packages(__path__, f"{__name__}."):
+        # Tasks lie in folders; what lies beside the folders serves them.
+        if module.name.count(".") > __name__.count(".") + 1:
+            importlib.import_module(module.name)
+
+
+_import_tasks()
 if TYPE_CHECKING:
     TaskConfig = TaskBlock
 else:

@@ -25,14 +25,24 @@ _TASKS: dict[str, Registered] = {}
 
 def register(
     block: type[TaskBlock],
+    *,
     check_data: Callable[[Any], None],
     build: Callable[[Any], Task],
     data: Sequence[DataSet] = (),
 ) -> None:
-    """Make a task known by the ``name`` of its config block; ValueError if another task has that name."""
-    (name,) = get_args(block.model_fields["name"].annotation)
+    """Make a task known by the ``name`` of its config block.
+
+    Raises ValueError if another task has that name, or if the block lacks what every task says of itself.
+    """
+    where = f"{block.__module__}: {block.__name__}"
+    names = get_args(block.model_fields["name"].annotation)
+    if len(names) != 1:
+        raise ValueError(f'{where}: expected the name of the task as a Literal of one word; write name: Literal["..."]')
+    if not hasattr(block, "per_step"):
+        raise ValueError(f"{where}: expected per_step; write per_step: ClassVar[bool] = True or False")
+    name = names[0]
     if name in _TASKS and _TASKS[name].block is not block:
-        raise ValueError(f"task {name}: {_TASKS[name].block.__module__} has registered one of this name")
+        raise ValueError(f"{where}: {_TASKS[name].block.__module__} has a task named {name}; choose another name")
     _TASKS[name] = Registered(block, check_data, build, tuple(data))
 
 

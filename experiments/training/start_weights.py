@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments import tasks
-from experiments.runs.checkpoints import restore_as_saved, saved_steps
+from experiments.runs.checkpoints import saved_steps
 from experiments.runs.config import Config
 from experiments.runs.directory import RunDirectory
 from experiments.runs.start_check import KEY, check
@@ -20,6 +20,7 @@ from experiments.system.errors import UserError, named_by
 from experiments.tasks import Task
 from experiments.tasks.inputs import Sentences, Tokens
 from experiments.training.experiment import Experiment
+from experiments.training.trained import last_as_saved
 
 _READOUT = ("output_layer", "target_layer")
 _OF_TOKENS = ("input_layer", "source_layer")
@@ -70,9 +71,8 @@ def begin(experiment: Experiment, params: Any) -> Start | None:
         return None
     run = RunDirectory(str(experiment.config.model.start))
     with named_by(KEY):
-        state, last = _last_state(run, there)
-    best = state.get("best")
-    theirs = _parts((best or state)["params"])
+        found, step, origin = last_as_saved(run, _last_step(run, there))
+    theirs = _parts(found)
     ours = _parts(params)
     alike = _Meanings(experiment, there, run)
     values: dict[tuple[str, ...], Any] = {}
@@ -84,15 +84,14 @@ def begin(experiment: Experiment, params: Any) -> Start | None:
         else:
             taken.append(part)
             values |= theirs[part]
-    step = int(best["step"]) if best else last
-    return Start(_replace(params, values), str(run), step, "best" if best else "final", taken, anew)
+    return Start(_replace(params, values), str(run), step, origin, taken, anew)
 
 
-def _last_state(run: RunDirectory, config: Config) -> tuple[dict[str, Any], int]:
+def _last_step(run: RunDirectory, config: Config) -> int:
     steps = saved_steps(run.checkpoints)
     if not steps or steps[-1] != config.training.steps:
         raise UserError(f"{run.checkpoints}: no checkpoint of step {config.training.steps}, the last; put it back")
-    return restore_as_saved(run.checkpoints, steps[-1]), steps[-1]
+    return steps[-1]
 
 
 def _refusal(

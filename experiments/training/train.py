@@ -65,7 +65,7 @@ def train(config: Config, name: str, directory: RunDirectory, command: str, cons
             return Outcome("complete", 0, directory.read_summary() or {})
         directory.refuse_other_data(experiment.task.facts)
         run = _Run(experiment, name, directory, console)
-        directory.create(config, command)
+        directory.begin(config, command)
         run.beginning.adopt(directory)
         # The summary of an interrupted process is no longer true.
         directory.summary.unlink(missing_ok=True)

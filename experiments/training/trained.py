@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from experiments.runs.checkpoints import restore, saved_steps
+from experiments.runs.checkpoints import restore, restore_as_saved, saved_steps
 from experiments.runs.config import Config
 from experiments.runs.directory import RunDirectory
 from experiments.system.errors import UserError
@@ -36,6 +36,16 @@ def restore_trained(config: Config, directory: RunDirectory) -> Trained:
     if trained.step == 0:
         raise UserError(f"{directory}: no validation yet, so no best parameters; train it on past its first eval_every")
     return trained
+
+
+def last_as_saved(directory: RunDirectory, step: int) -> tuple[Any, int, str]:
+    """The params, step and origin of a `Trained` at the checkpoint of ``step``, for those who have no experiment of it.
+
+    The params are nested dicts of NumPy arrays.
+    """
+    state = restore_as_saved(directory.checkpoints, step)
+    best = state.get("best")
+    return (best["params"], int(best["step"]), "best") if best else (state["params"], step, "final")
 
 
 def last_trained(experiment: Experiment, directory: RunDirectory) -> Trained:

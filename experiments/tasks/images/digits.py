@@ -86,4 +86,4 @@ def find_file(task: str = "digits") -> Path:
     return find("sklearn", "datasets/data/digits.csv.gz", task=task)
 
 
-register(DigitsConfig, check_data, build, data=[DIGITS_OF_8_BY_8])
+register(DigitsConfig, check_data=check_data, build=build, data=[DIGITS_OF_8_BY_8])

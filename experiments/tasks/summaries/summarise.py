@@ -157,4 +157,4 @@ def _assess(
     )
 
 
-register(SummariseConfig, check_data, build, data=docstrings.DATA)
+register(SummariseConfig, check_data=check_data, build=build, data=docstrings.DATA)

@@ -123,4 +123,4 @@ def _assess(
     return Assessment({"rouge_l": summary_floors.score(pairs, said)}, pictures)
 
 
-register(SummariseExtractConfig, check_data, build, data=docstrings.DATA)
+register(SummariseExtractConfig, check_data=check_data, build=build, data=docstrings.DATA)

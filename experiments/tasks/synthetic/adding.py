@@ -53,4 +53,4 @@ def _rows(config: AddingConfig, rng: np.random.Generator, count: int) -> Batch:
     return Batch(np.stack([numbers, markers], axis=-1), targets, np.ones(count, np.float32))
 
 
-register(AddingConfig, check_data, build)
+register(AddingConfig, check_data=check_data, build=build)

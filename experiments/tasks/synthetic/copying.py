@@ -65,4 +65,4 @@ def _rows(config: CopyConfig, rng: np.random.Generator, count: int) -> Batch:
     return Batch(inputs, targets, weights)
 
 
-register(CopyConfig, check_data, build)
+register(CopyConfig, check_data=check_data, build=build)

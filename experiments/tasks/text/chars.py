@@ -158,4 +158,4 @@ def _repeated(train: str, test: str) -> float:
 
 
 DATA = DataSet("Python language reference", "", "pydoc_data/topics.py", "PSF-2.0")
-register(CharsConfig, check_data, build, data=[DATA])
+register(CharsConfig, check_data=check_data, build=build, data=[DATA])

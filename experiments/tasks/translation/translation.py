@@ -194,4 +194,4 @@ DATA = (
     DataSet("interface strings", "django", "conf/locale", "BSD-3-Clause"),
     DataSet("dates in words", "babel", "locale-data", "BSD-3-Clause"),
 )
-register(TranslationConfig, check_data, build, data=DATA)
+register(TranslationConfig, check_data=check_data, build=build, data=DATA)

@@ -232,4 +232,4 @@ def _listed(digits: np.ndarray) -> str:
     return " ".join(map(str, sorted(digits.tolist())))
 
 
-register(VideoConfig, check_data, build, data=[DIGITS_OF_8_BY_8])
+register(VideoConfig, check_data=check_data, build=build, data=[DIGITS_OF_8_BY_8])

@@ -24,7 +24,7 @@ def write(folder, *, name="patients", seed=0, fold=1, risks, missing="mean", flo
     source = folder / "source.yaml"
     source.write_text(f"task: {{name: patients, fold: {fold}, missing: {missing}}}\nseed: {seed}\n{looks}")
     directory = RunDirectory(path)
-    directory.create(configs.load(Config, source), "command")
+    directory.begin(configs.load(Config, source), "command")
     numbers = FOLDS[fold]
     cases = {"number": numbers, "event": [EVENTS[number] for number in numbers]}
     cases |= {"risk": [risks[number] for number in numbers], "logistic": [number / 10 + floor for number in numbers]}

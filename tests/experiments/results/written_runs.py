@@ -24,7 +24,7 @@ def write_run(
     path.mkdir(parents=True)
     source = path / "source.yaml"
     source.write_text(f"task: {task}\ntraining: {{steps: 20}}\n")
-    directory.create(configs.load(Config, source, [*settings, f"seed={seed}"]), "command")
+    directory.begin(configs.load(Config, source, [*settings, f"seed={seed}"]), "command")
     source.unlink()
     rows = []
     for number, accuracy in enumerate(validation, start=1):

@@ -18,7 +18,7 @@ def directory(tmp_path):
     """A run that was started."""
     run = RunDirectory(tmp_path / "run")
     run.path.mkdir()
-    run.create(CONFIG, "train it")
+    run.begin(CONFIG, "train it")
     return run
 
 
@@ -41,7 +41,7 @@ def test_a_directory_that_is_absent_or_empty_is_new_and_stays_so(tmp_path):
 def test_a_started_run_is_unfinished_and_keeps_its_first_files(directory):
     assert directory.inspect(CONFIG) == "unfinished"
     assert directory.read_config() == CONFIG
-    directory.create(CONFIG, "another command")
+    directory.begin(CONFIG, "another command")
     assert directory.command.read_text() == "train it\n"
 
 

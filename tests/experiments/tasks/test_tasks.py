@@ -3,6 +3,7 @@
 import functools
 import subprocess
 import sys
+from typing import ClassVar, Literal
 
 import jax
 import numpy as np
@@ -12,8 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 from experiments import tasks
 from experiments.tasks import Batch, TaskConfig
 from experiments.tasks.inputs import Frames, Sentences, Tokens
-from experiments.tasks.task import Quantiles, batches_of
+from experiments.tasks.registry import register
+from experiments.tasks.task import Quantiles, TaskBlock, batches_of
 from experiments.training import losses
+from tests.refusals import refused
 
 CONFIGS = {
     "copy": {"name": "copy", "length": 4, "symbols": 5, "delay": 6, "validation_rows": 30, "test_rows": 50},
@@ -175,3 +178,29 @@ def test_tasks_load_without_jax_or_scikit_learn():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+class TakenConfig(TaskBlock):
+    per_step: ClassVar[bool] = False
+    name: Literal["adding"]
+
+
+class NamelessConfig(TaskBlock):
+    per_step: ClassVar[bool] = False
+
+
+class UnsaidConfig(TaskBlock):
+    name: Literal["unsaid"]
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        (TakenConfig, ["TakenConfig: ", "synthetic.adding has a task named adding", "another name"]),
+        (NamelessConfig, ["NamelessConfig: ", "the name of the task", 'name: Literal["..."]']),
+        (UnsaidConfig, ["UnsaidConfig: ", "expected per_step", "ClassVar[bool]"]),
+    ],
+)
+def test_a_block_that_cannot_be_a_task_is_refused_with_its_place(block, words):
+    with refused(ValueError, [__name__, *words]):
+        register(block, check_data=lambda config: None, build=lambda config: None)

@@ -195,7 +195,7 @@ def test_a_model_that_contradicts_the_task_is_refused_before_anything_is_written
 
 def test_a_run_started_on_other_data_is_refused(tmp_path):
     directory = RunDirectory(tmp_path)
-    directory.create(CONFIG, "command")
+    directory.begin(CONFIG, "command")
     directory.environment.write_text('{"data": {"sha256": "0123456789abcdef"}}')
     with pytest.raises(UserError, match="was started on other data"):
         train(tmp_path, CONFIG)
