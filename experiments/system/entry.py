@@ -7,7 +7,7 @@ from collections.abc import Callable
 def start(main: Callable[[], int], command: str) -> None:
     """Run ``main``, which imports what it needs, and end the process with its exit code.
 
-    A package that every command needs and that is missing is told before, in a line that begins with ``command``.
+    If a package that every command needs is missing, a line that begins with ``command`` says so instead.
     """
 
     def run() -> int:

@@ -11,7 +11,6 @@ import optax
 
 from experiments import tasks
 from experiments.models.build import build_model
-from experiments.models.sequence_model import SequenceModel
 from experiments.runs.config import Config
 from experiments.tasks import Batch, Task
 from experiments.training import losses
@@ -59,7 +58,8 @@ class Experiment:
 
     config: Config
     task: Task
-    model: SequenceModel
+    model: Any
+    """What `build_model` returns."""
     optimizer: optax.GradientTransformation
     schedule: optax.Schedule
     """Learning rate at update 0, 1, ..."""
