@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gru_jax._backends.backend import Backend
+from gru_jax._backends.backend import Backend, register
+from gru_jax._backends.platforms import guess, unroll_for
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.precision import carry_dtype, compute_params, input_dtype
 from gru_jax._cells.select import select
@@ -15,17 +16,37 @@ from gru_jax._cells.steps import run_step
 
 def run(
     cell: Cell,
+    params: tuple[Any, ...],
+    carry: tuple[Any, ...],
+    xs: Any,
+    valid: jax.Array | None,
+    restart: tuple[jax.Array, ...] | None,
+    reset_carry: tuple[Any, ...] | None,
+    *,
+    reverse: tuple[bool, ...],
+    unroll: int | None,
+    backend: str,
+) -> tuple[tuple[Any, ...], tuple[jax.Array, ...]]:
+    """See `Run`; lanes run one after another."""
+    steps = jax.tree.leaves(xs)[0].shape[0]
+    unroll = unroll_for(guess(), unroll, steps)
+    nowhere = (None,) * len(params)
+    lanes = zip(params, carry, restart or nowhere, reset_carry or nowhere, reverse, strict=True)
+    runs = [_run_lane(cell, p, h, xs, valid, starts, restored, back, unroll) for p, h, starts, restored, back in lanes]
+    return tuple(last for last, _ in runs), tuple(ys for _, ys in runs)
+
+
+def _run_lane(
+    cell: Cell,
     params: Any,
     carry: Any,
     xs: Any,
     valid: jax.Array | None,
     restart: jax.Array | None,
     reset_carry: Any,
-    *,
     reverse: bool,
     unroll: int,
 ) -> tuple[Any, jax.Array]:
-    """See `Run`."""
     dtype = input_dtype(xs)
     # Wide here and narrowed at every step: the loop sums the weights' gradients in the dtype that it is given.
     params = jax.tree.map(_widen, params)
@@ -64,4 +85,4 @@ def _widen(leaf: jax.Array) -> jax.Array:
     return jnp.astype(leaf, carry_dtype(leaf.dtype)) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
-scan = Backend(name="scan", run=run, refuses=lambda cell: "")
+scan = register(Backend(name="scan", run=run, refuses=lambda problem: ""))

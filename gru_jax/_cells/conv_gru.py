@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from gru_jax._cells import initializers
 from gru_jax._cells.cell import Bound, Cell
 from gru_jax._cells.checks import check_batch_shape, check_flag, check_params, check_positive
-from gru_jax._cells.gru import GRUOptions, GRUParams, activate, check_update_gate, update
+from gru_jax._cells.gru import GRUOptions, GRUParams, check_update_gate, next_state, preactivations
 from gru_jax._cells.initializers import Initializer
 from gru_jax._cells.precision import add_bias, carry_dtype, matmul
 
@@ -201,6 +201,5 @@ def _project(params: ConvGRUParams, x: jax.Array) -> jax.Array:
 
 
 def _step(options: GRUOptions, params: ConvGRUParams, h: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
-    a, _ = activate(options, GRUParams(*params), h, g, product=convolve)
-    h = update(options.update_gate, a.z, h, a.n)
+    h = next_state(options, preactivations(options, GRUParams(*params), h, g, product=convolve), h)
     return h, h

@@ -32,15 +32,15 @@ class GRUParams(NamedTuple):
 
 
 class GRUGates(NamedTuple):
-    """GRUParams cut for a loop over time; `project` and `activate` take either.
+    """GRUParams cut for a loop over time; `project` and `preactivations` take either.
 
     XLA:CPU does not vectorise elementwise code that picks its step and its gate from one array of all projections. With
     an array for each gate, the loop runs about twice as fast. Products with the state are as wide as the equations
     allow, for fewer kernels a step. The weights are cut before the loop: XLA would leave their slicing inside.
 
     Attributes:
-      w_i: `(I, H)` for each of r, z, n.
-      b_i: `(H,)` for each of r, z, n, or None for none.
+      w_i: `(I, H)` for each of r, z, n, or one `(I, 3H)`.
+      b_i: `(H,)` for each of r, z, n, or one `(3H,)`; None for none.
       w_h: `(H, 3H)` of all three, or `(H, 2H)` of r, z and `(H, H)` of n where the reset gate acts before the product.
       b_h: likewise, or None for none.
     """
@@ -51,17 +51,24 @@ class GRUGates(NamedTuple):
     b_h: tuple[jax.Array | None, ...]
 
 
-class GRUActivations(NamedTuple):
-    """What a step computes on the way to h', `(..., H)` each; q is the state's part of the candidate."""
-
-    r: jax.Array
-    z: jax.Array
-    n: jax.Array
-    q: jax.Array
-
-
 class GRUPreActivations(NamedTuple):
-    """The arguments of the functions that make r, z and n, `(..., H)` each."""
+    """p: all that a step needs of its products, `(..., H)` each.
+
+    Attributes:
+      r: g_r + q_r, what the reset gate is made of.
+      z: g_z + q_z, what the update gate is made of.
+      n: g_n, the input's part of the candidate.
+      q: the state's part of the candidate.
+    """
+
+    r: Any
+    z: Any
+    n: Any
+    q: Any
+
+
+class GRUActivations(NamedTuple):
+    """The gates and the candidate, `(..., H)` each."""
 
     r: jax.Array
     z: jax.Array
@@ -101,8 +108,8 @@ class GRUStart(NamedTuple):
     chrono_span: float | None
 
 
-def gates(options: GRUOptions, params: GRUParams) -> GRUGates:
-    """The params cut for a loop."""
+def gates(options: GRUOptions, params: GRUParams, *, wide: bool = False) -> GRUGates:
+    """The params cut for a loop; those beside the input stay side by side where `wide` is set."""
     r_and_z = 2 * params.w_h.shape[-1] // 3
 
     def cut(leaf: Any) -> tuple[Any, ...]:
@@ -111,9 +118,9 @@ def gates(options: GRUOptions, params: GRUParams) -> GRUGates:
         return (None, None) if leaf is None else (leaf[..., :r_and_z], leaf[..., r_and_z:])
 
     return GRUGates(
-        w_i=tuple(jnp.split(params.w_i, 3, axis=-1)),
+        w_i=(params.w_i,) if wide else tuple(jnp.split(params.w_i, 3, axis=-1)),
         w_h=cut(params.w_h),
-        b_i=(None,) * 3 if params.b_i is None else tuple(jnp.split(params.b_i, 3)),
+        b_i=(params.b_i,) if wide else (None,) * 3 if params.b_i is None else tuple(jnp.split(params.b_i, 3, axis=-1)),
         b_h=cut(params.b_h),
     )
 
@@ -258,7 +265,7 @@ def zero_carry(params: Any, batch_shape: tuple[int, ...] = ()) -> jax.Array:
 
 
 def project(params: Any, x: jax.Array) -> Any:
-    """g = x W_i + b_i, `(..., I) -> (..., gates * H)`; with GRUGates a tuple of `(..., H)` for each of r, z, n."""
+    """g = x W_i + b_i, `(..., I) -> (..., gates * H)`; with GRUGates a tuple of what each part gives."""
     if isinstance(params, GRUGates):
         return tuple(add_bias(matmul(x, w), b) for w, b in zip(params.w_i, params.b_i, strict=True))
     return add_bias(matmul(x, params.w_i), params.b_i)
@@ -274,29 +281,40 @@ def _input_shape(params: Any) -> tuple[int]:
     return (params.w_i.shape[0],)
 
 
-def activate(
+def preactivations(
     options: GRUOptions,
     params: GRUParams | GRUGates,
     h: jax.Array,
     g: Any,
     product: Callable[[jax.Array, jax.Array], jax.Array] = matmul,
-) -> tuple[GRUActivations, GRUPreActivations]:
-    """All of a step but the update of the state: its activations and pre-activations.
-
-    h is `(..., H)` and g what `project` returned. `product` multiplies the state with its weights.
-    """
-    g_r, g_z, g_n = g if isinstance(params, GRUGates) else jnp.split(g, 3, axis=-1)
+) -> GRUPreActivations:
+    """p, from the state h `(..., H)` and g, which `project` returned. `product` multiplies the state with its weights."""
+    parts = g if isinstance(g, tuple) else (g,)
+    g_r, g_z, g_n = parts if len(parts) == 3 else jnp.split(parts[0], 3, axis=-1)
     w = params if isinstance(params, GRUGates) else gates(options, params)
     q_r, q_z, *q_n = jnp.split(add_bias(product(h, w.w_h[0]), w.b_h[0]), 3 if options.reset_after else 2, axis=-1)
-    p_r, p_z = g_r + q_r, g_z + q_z
-    r = options.gate_activation(p_r)
-    z = options.gate_activation(p_z)
-    (q,) = q_n or [add_bias(product(r * h, w.w_h[1]), w.b_h[1])]
-    p_n = g_n + (r * q if options.reset_after else q)
-    return GRUActivations(r, z, options.activation(p_n), q), GRUPreActivations(p_r, p_z, p_n)
+    p_r = g_r + q_r
+    (q,) = q_n or [add_bias(product(options.gate_activation(p_r) * h, w.w_h[1]), w.b_h[1])]
+    return GRUPreActivations(p_r, g_z + q_z, g_n, q)
+
+
+def activations(options: GRUOptions, p: GRUPreActivations) -> GRUActivations:
+    """r, z and n, made of p."""
+    r = options.gate_activation(p.r)
+    return GRUActivations(r, options.gate_activation(p.z), options.activation(candidate_argument(options, p, r)))
+
+
+def candidate_argument(options: GRUOptions, p: GRUPreActivations, r: jax.Array) -> jax.Array:
+    """What n is made of: the sum of both parts of the candidate, the state's under the reset gate."""
+    return p.n + (r * p.q if options.reset_after else p.q)
+
+
+def next_state(options: GRUOptions, p: GRUPreActivations, h: jax.Array) -> jax.Array:
+    """h', from p and the state."""
+    a = activations(options, p)
+    return update(options.update_gate, a.z, h, a.n)
 
 
 def _step(options: GRUOptions, params: Any, h: jax.Array, g: Any) -> tuple[jax.Array, jax.Array]:
-    a, _ = activate(options, params, h, g)
-    h = update(options.update_gate, a.z, h, a.n)
+    h = next_state(options, preactivations(options, params, h, g), h)
     return h, h

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from gru_jax._cells import initializers
 from gru_jax._cells.cell import Bound, Cell
 from gru_jax._cells.checks import check_batch_shape, check_flag, check_params
-from gru_jax._cells.gru import GRUOptions, GRUParams, activate, check_update_gate, update
+from gru_jax._cells.gru import GRUOptions, GRUParams, check_update_gate, next_state, preactivations
 from gru_jax._cells.initializers import Initializer
 from gru_jax._cells.precision import add_bias, beside, carry_dtype, matmul
 
@@ -249,6 +249,6 @@ def _step(options: GRUDOptions, params: GRUDParams, carry: GRUDCarry, seen: GRUD
     x = jnp.where(seen.observed, seen.x, seen.decay_x * carry.last)
     h = seen.decay_h * carry.h
     plain = GRUParams(params.w_i, params.w_h, params.b_i, params.b_h)
-    a, _ = activate(GRUOptions(*options), plain, h, matmul(x, params.w_i) + seen.g)
-    h = update(options.update_gate, a.z, h, a.n)
+    plain_options = GRUOptions(*options)
+    h = next_state(plain_options, preactivations(plain_options, plain, h, matmul(x, params.w_i) + seen.g), h)
     return GRUDCarry(h, jnp.where(seen.observed, seen.x, carry.last)), h

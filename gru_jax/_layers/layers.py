@@ -23,7 +23,7 @@ from gru_jax._cells.checks import (
     outline,
 )
 from gru_jax._scan.checks import check_cell
-from gru_jax._scan.scan import scan
+from gru_jax._scan.scan import scan_lanes
 
 DIRECTIONS = ("forward", "backward")
 
@@ -132,7 +132,8 @@ def scan_layers(
     """
     check_cell(cell)
     check_nesting("params", params)
-    if check_flag("reverse", scan_options.get("reverse", False)) and any(len(layer) > 1 for layer in params):
+    reverse = check_flag("reverse", scan_options.pop("reverse", False))
+    if reverse and any(len(layer) > 1 for layer in params):
         raise ValueError(
             "reverse: expected False with two directions, got True; both are run already: flip xs, or drop reverse."
         )
@@ -149,14 +150,21 @@ def scan_layers(
     for layer, directions in enumerate(params):
         if layer and rate:
             xs = _dropout(jax.random.fold_in(key, layer), rate, xs)
-        results = []
         for direction, p in enumerate(directions):
             check_reads(cell, p, xs, layer, direction)
-            start, restored = (None if tree is None else tree[layer][direction] for tree in (carry, reset_carry))
-            backward: dict[str, Any] = {"reverse": True} if direction else {}
-            results.append(scan(cell, p, xs, start, reset_carry=restored, **(scan_options | backward)))
-        final.append(tuple(state for state, _ in results))
-        xs = results[0][1] if len(results) == 1 else jnp.concatenate([ys for _, ys in results], axis=-1)
+        nothing = (None,) * len(directions)
+        # Both directions are lanes of one call.
+        states, results = scan_lanes(
+            cell,
+            tuple(directions),
+            xs,
+            nothing if carry is None else tuple(carry[layer]),
+            reset_carry=nothing if reset_carry is None else tuple(reset_carry[layer]),
+            reverse=(False, True) if len(directions) > 1 else (reverse,),
+            **scan_options,
+        )
+        final.append(states)
+        xs = results[0] if len(results) == 1 else jnp.concatenate(results, axis=-1)
     return tuple(final), xs
 
 

@@ -1,82 +1,92 @@
-"""Which backend runs a call: every backend by name, and the table that `backend="auto"` follows."""
+"""Which backend runs a call, and what `backend_for` says of it; the table that "auto" follows is in `platforms`."""
 
-import math
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
-import jax
+import jax.numpy as jnp
 
-from gru_jax._backends.backend import Backend
-from gru_jax._backends.fused import fused
-from gru_jax._backends.scan import scan
+from gru_jax._backends import fused, scan  # noqa: F401: each registers itself
+from gru_jax._backends.backend import BACKENDS, Backend, Problem
+from gru_jax._backends.platforms import SETTINGS, guess, rows_for
 from gru_jax._cells.cell import Cell
-from gru_jax._scan.checks import check_cell
-
-BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (scan, fused)}
+from gru_jax._scan.checks import check_cell, check_precision
 
 
-class Row(NamedTuple):
-    """`cell` on `platform` over at most `steps` steps runs on `backend`; "*" stands for any, None for any number."""
+def choose(name: Any, problem: Problem) -> Backend:
+    """The backend whose `run` computes this problem.
 
-    cell: str
-    platform: str
-    backend: str
-    steps: int | None = None
-
-
-# `choose` takes the first row that fits and whose backend can serve the cell.
-TABLE = (
-    # A single step needs no loop and half the products: it skips what the linear recurrence prepares.
-    Row(cell="gru", platform="*", steps=1, backend="scan"),
-    Row(cell="gru", platform="*", backend="fused"),
-    Row(cell="*", platform="*", backend="scan"),
-)
-
-
-def choose(name: Any, cell: Cell, platform: str, steps: Any = None) -> Backend:
-    """The backend that `backend=name` means for this cell on this platform ("cpu", "gpu", "tpu").
-
-    `steps` is the number of steps; None or a symbolic size stands for any number.
+    While JAX traces, the platform is not known. Of "auto", this is "scan" or "fused"; a kernel may take the place of
+    the latter when the program is lowered.
 
     Raises:
-      ValueError: for an unknown name, or a backend that was asked for by name and cannot serve the cell.
+      ValueError: for an unknown name, or a backend that was asked for by name and cannot serve the problem.
     """
     if isinstance(name, str) and name == "auto":
-        few = steps if isinstance(steps, int) else math.inf
-        rows = (
-            row
-            for row in TABLE
-            if row.cell in ("*", cell.name)
-            and row.platform in ("*", platform)
-            and (row.steps is None or few <= row.steps)
-        )
-        return next(b for b in (BACKENDS[row.backend] for row in rows) if not b.refuses(cell))
+        return next(one for one in _fitting(problem) if not one.is_kernel)
     if not isinstance(name, str) or name not in BACKENDS:
         known = ", ".join(f'"{known}"' for known in ("auto", *BACKENDS))
         raise ValueError(f'backend: expected one of {known}, got {name!r}; "auto" picks one that serves the cell.')
-    reason = BACKENDS[name].refuses(cell)
+    reason = BACKENDS[name].refuses(problem)
     if reason:
-        raise ValueError(f'backend: "{name}" cannot run the cell {cell.name!r}: {reason}; pass backend="auto".')
+        raise ValueError(f'backend: "{name}" cannot run the cell {problem.cell.name!r}: {reason}; pass backend="auto".')
     return BACKENDS[name]
 
 
-def backend_for(cell: Cell, backend: str = "auto", platform: str | None = None) -> str:
-    """The name of the backend that `scan(cell, ..., backend=backend)` runs on, for more than one step.
+def _fitting(problem: Problem) -> Any:
+    """The backends of the table's rows that can serve, first things first."""
+    return (one for one in (BACKENDS[row.backend] for row in rows_for(problem)) if not one.refuses(problem))
+
+
+def backend_for(
+    cell: Cell,
+    backend: str = "auto",
+    platform: str | None = None,
+    *,
+    shape: Sequence[int] | None = None,
+    dtype: Any = jnp.float32,
+    precision: Any = None,
+) -> str:
+    """The name of the backend that `scan(cell, ..., backend=backend)` runs on.
+
+    The answer comes from a table alone: no device is asked and nothing is compiled. `jax.export` and batches of a
+    symbolic size run on "fused" where a kernel is named here.
 
     Args:
       cell: the cell.
       backend: "auto", or the name of a backend.
-      platform: "cpu", "gpu" or "tpu"; None: the default device's.
+      platform: "cpu", "gpu", "rocm" or "tpu"; None: the default device's.
+      shape: (T, B, I, H): steps, rows (all batch axes multiplied), inputs and features; None: many steps, and sizes
+        that every backend serves.
+      dtype: of the inputs.
+      precision: as in `gru_jax.scan`.
 
     Returns:
       The backend's name.
 
     Raises:
       TypeError: for what is no cell.
-      ValueError: for an unknown name, or a backend that was asked for by name and cannot serve the cell.
+      ValueError: for an unknown name, platform or shape, or a backend that was asked for by name and cannot serve.
 
     Example:
-      >>> gru_jax.backend_for(gru_jax.lstm())
-      'scan'
+      >>> gru_jax.backend_for(gru_jax.lstm()), gru_jax.backend_for(gru_jax.gru(), shape=(1, 8, 32, 64))
+      ('scan', 'scan')
     """
     check_cell(cell)
-    return choose(backend, cell, platform or jax.default_backend()).name
+    if platform is not None and platform not in SETTINGS:
+        known = ", ".join(f'"{name}"' for name in SETTINGS)
+        raise ValueError(f"platform: expected one of {known}, got {platform!r}; None stands for the default device's.")
+    sizes = _check_shape(shape)
+    problem = Problem(cell, platform or guess(), *sizes, jnp.dtype(dtype), check_precision(precision))
+    return next(_fitting(problem)).name if backend == "auto" else choose(backend, problem).name
+
+
+def _check_shape(shape: Any) -> Sequence[int | None]:
+    if shape is None:
+        return (None,) * 4
+    sizes = list(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else []
+    if len(sizes) != 4 or not all(isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in sizes):
+        raise ValueError(
+            f"shape: expected four sizes (T, B, I, H), got {shape!r}; multiply the axes of the batch, as in "
+            "(100, 8, 32, 64)."
+        )
+    return sizes

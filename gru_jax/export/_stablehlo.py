@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
+from gru_jax._backends.backend import Problem
 from gru_jax._backends.fused import fused
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_dtype, check_flag
@@ -190,8 +191,8 @@ def _export(function: Callable[..., Any], platforms: Any, *shapes: Any, **named:
 
 
 def _portable(cell: Cell) -> str:
-    """A backend whose program is right on every platform; "auto" looks at the one that this process runs on."""
-    return "scan" if fused.refuses(cell) else "fused"
+    """A backend whose program runs on every platform, and holds no kernel's call."""
+    return "scan" if fused.refuses(Problem(cell)) else "fused"
 
 
 def _check_inputs_dtype(dtype: Any, stack: Stack) -> jnp.dtype:

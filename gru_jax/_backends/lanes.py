@@ -1,0 +1,193 @@
+"""Lanes: runs side by side in one call, each with weights, a direction or data of its own.
+
+Arrays are `(T, L, B, ...)` where they have steps, `(L, B, ...)` where they have none, and `(L, ...)` for weights. An
+array has all L lanes, or one that serves all and is not copied. What computes one lane is written without lanes, and
+mapped here.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import PartitionSpec
+
+
+class Place(NamedTuple):
+    """The axes of an array's lanes and batch; a weight has no batch."""
+
+    lanes: int
+    batch: int | None
+
+
+WEIGHT = Place(0, None)
+ROW = Place(0, 1)
+STEPS = Place(1, 2)
+
+
+def place_of_state(leaf: Any) -> Place:
+    """The place of an array of states, `(T, L, B, H)` or `(L, B, H)`."""
+    return STEPS if len(leaf.shape) == 4 else ROW
+
+
+def count_lanes(leaves: Sequence[Any], places: Sequence[Place]) -> Any:
+    """L; 0 is possible, and a symbolic size."""
+    counts = (leaf.shape[place.lanes] for leaf, place in zip(leaves, places, strict=True))
+    return next((count for count in counts if not _is_one(count)), 1)
+
+
+def _is_one(size: Any) -> bool:
+    return isinstance(size, int) and size == 1
+
+
+def over_lanes(function: Callable[[Any], Any], operands: Any, places: Sequence[Place]) -> Any:
+    """`function(operands without lanes)` for each lane; it returns states `(T, B, H)` or `(B, H)`, in any tree."""
+    leaves, tree = jax.tree.flatten(operands)
+    alone = [_is_one(leaf.shape[place.lanes]) for leaf, place in zip(leaves, places, strict=True)]
+    mapped = tuple(None if one else place.lanes for one, place in zip(alone, places, strict=True))
+    leaves = [
+        jnp.squeeze(leaf, place.lanes) if one else leaf
+        for leaf, place, one in zip(leaves, places, alone, strict=True)
+    ]
+    lane_axis = lambda leaf: 1 if leaf.ndim == 3 else 0  # noqa: E731
+    if all(alone):
+        return jax.tree.map(lambda out: jnp.expand_dims(out, lane_axis(out)), function(tree.unflatten(leaves)))
+    # vmap wants to know the axes of what is returned before the call.
+    axes: list[Any] = []
+
+    def call(*leaves: Any) -> list[Any]:
+        outs, tree_out = jax.tree.flatten(function(tree.unflatten(leaves)))
+        axes[:] = [tree_out, [lane_axis(out) for out in outs]]
+        return outs
+
+    outs = jax.vmap(call, mapped)(*leaves)
+    tree_out, wanted = axes
+    return tree_out.unflatten([jnp.moveaxis(out, 0, axis) for out, axis in zip(outs, wanted, strict=True)])
+
+
+def by_direction(
+    function: Callable[[bool, Any, Sequence[Place]], Any],
+    reverse: tuple[bool, ...],
+    operands: Any,
+    places: Sequence[Place],
+) -> Any:
+    """`function(reverse, operands, places)` for the lanes of each direction; the results joined in the lanes' order.
+
+    `reverse` repeats over the lanes, as (forward, backward) does over the members of an ensemble. Each of its flags is
+    one call. The function returns states with lanes, in any tree.
+    """
+    period = len(reverse)
+    if len(set(reverse)) == 1:
+        return function(reverse[0], operands, places)
+    leaves, tree = jax.tree.flatten(operands)
+    results = []
+    for which in range(period):
+        some = [_every(leaf, place.lanes, which, period) for leaf, place in zip(leaves, places, strict=True)]
+        results.append(function(reverse[which], tree.unflatten(some), places))
+    return jax.tree.map(_join, *results)
+
+
+def _every(leaf: jax.Array, axis: int, which: int, period: int) -> jax.Array:
+    """The lanes `which`, `which + period`, ...; a lane that serves all as it is."""
+    lanes = leaf.shape[axis]
+    if _is_one(lanes):
+        return leaf
+    if isinstance(lanes, int) and lanes == period:
+        return lax.slice_in_dim(leaf, which, which + 1, axis=axis)
+    return split_axis(leaf, axis, (lanes // period, period))[(slice(None),) * (axis + 1) + (which,)]
+
+
+def _join(*parts: jax.Array) -> jax.Array:
+    axis = place_of_state(parts[0]).lanes
+    if _is_one(parts[0].shape[axis]):
+        return jnp.concatenate(parts, axis)
+    return merge_axes(jnp.stack(parts, axis + 1), axis)
+
+
+def merge_axes(leaf: jax.Array, axis: int) -> jax.Array:
+    """The leaf with `axis` and the next one merged."""
+    shape = (*leaf.shape[:axis], leaf.shape[axis] * leaf.shape[axis + 1], *leaf.shape[axis + 2 :])
+    spec = _spec(leaf)
+    return _reshape(leaf, shape, (*spec[:axis], spec[axis] or spec[axis + 1], *spec[axis + 2 :]))
+
+
+def split_axis(leaf: jax.Array, axis: int, sizes: tuple[Any, Any]) -> jax.Array:
+    """The leaf with `axis` split in two of these sizes."""
+    shape = (*leaf.shape[:axis], *sizes, *leaf.shape[axis + 1 :])
+    spec = _spec(leaf)
+    # Shards stay with the first, unless that is the only one of its kind.
+    parts = (None, spec[axis]) if _is_one(sizes[0]) else (spec[axis], None)
+    return _reshape(leaf, shape, (*spec[:axis], *parts, *spec[axis + 1 :]))
+
+
+def _spec(leaf: jax.Array) -> tuple[Any, ...]:
+    spec = tuple(jax.typeof(leaf).sharding.spec)
+    return spec + (None,) * (leaf.ndim - len(spec))
+
+
+def _reshape(leaf: jax.Array, shape: tuple[Any, ...], spec: tuple[Any, ...]) -> jax.Array:
+    """`reshape`; on a mesh of explicit axes, JAX is told how the result is sharded."""
+    if not any(spec):
+        return leaf.reshape(shape)
+    return lax.reshape(leaf, shape, out_sharding=PartitionSpec(*spec))
+
+
+def spread(leaf: jax.Array, like: jax.Array) -> jax.Array:
+    """The leaf broadcast to the shape of another, and sharded as that is."""
+    if leaf.shape == like.shape:
+        return leaf
+    sharding = PartitionSpec(*_spec(like)) if any(_spec(like)) else None
+    return jnp.broadcast_to(leaf, like.shape, out_sharding=sharding)
+
+
+Mapped = Sequence[int | None]
+
+
+def can_fold(leaves: Sequence[jax.Array], mapped: Mapped, places: Sequence[Place]) -> bool:
+    """Whether a mapped axis can be merged into the batch: no weight is mapped, and no shards are lost."""
+    axes = [
+        (leaf, m, place.batch) for leaf, m, place in zip(leaves, mapped, places, strict=True) if place.batch is not None
+    ]
+    if any(m is not None and place.batch is None for m, place in zip(mapped, places, strict=True)):
+        return False
+    # An axis that is sharded over devices loses its shards when it is merged with another.
+    rows = [_front(leaf, m).shape[batch + 1] for leaf, m, batch in axes if m is not None]
+    if jax.device_count() > 1 and not all(map(_is_one, rows)):
+        return False
+    # On a mesh of explicit axes, arrays that are not mapped would have to be sharded as the mapped ones are.
+    shared = any(m is None for _, m, _ in axes)
+    return not (shared and any(any(_spec(leaf)) for leaf, m, _ in axes if m is not None))
+
+
+def _front(leaf: jax.Array, mapped: int) -> Any:
+    shape = list(leaf.shape)
+    size = shape.pop(mapped)
+    return jax.ShapeDtypeStruct((size, *shape), leaf.dtype)
+
+
+def fold_in(leaf: jax.Array, mapped: int | None, place: Place, size: Any) -> jax.Array:
+    """The leaf with a mapped axis merged into its batch, in front; a weight as it is."""
+    return leaf if place.batch is None else merge_axes(_lead(leaf, mapped, place.batch, size), place.batch)
+
+
+def lane_in(leaf: jax.Array, mapped: int | None, place: Place, size: Any, lanes: Any) -> jax.Array:
+    """The leaf with a mapped axis merged into its lanes, in front, each of which has `lanes`."""
+    axis = place.lanes
+    if mapped is None and _is_one(leaf.shape[axis]):
+        return leaf
+    leaf = _lead(leaf, mapped, axis, size)
+    if _is_one(leaf.shape[axis + 1]) and not _is_one(lanes):
+        leaf = _widened(leaf, axis + 1, lanes)
+    return merge_axes(leaf, axis)
+
+
+def _lead(leaf: jax.Array, mapped: int | None, axis: int, size: Any) -> jax.Array:
+    """The leaf with the mapped axis at `axis`; with an axis of that size if it has none."""
+    if mapped is not None:
+        return jnp.moveaxis(leaf, mapped, axis)
+    return _widened(jnp.expand_dims(leaf, axis), axis, size)
+
+
+def _widened(leaf: jax.Array, axis: int, size: Any) -> jax.Array:
+    return jnp.broadcast_to(leaf, (*leaf.shape[:axis], size, *leaf.shape[axis + 1 :]))
