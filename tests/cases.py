@@ -1,5 +1,6 @@
 """The cells and backends that every law is tested on, with the reference each is compared to."""
 
+import contextlib
 import functools
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 
 import gru_jax
 from tests import reference
+from tests.throwaway_kernel import throwaway
 
 I, H = 2, 3  # noqa: E741 - the letters of DESIGN.md
 
@@ -132,8 +134,21 @@ KINDS = [
     for case in CASES
     if case.name in ("gru-after-keep", "lstm", "rnn", "min_gru-write") or str(case) == "gru-before-write-fused"
 ]
+# The same laws through a kernel, to show that a kernel is a lowering and nothing else.
+KINDS += [case._replace(backend=throwaway.name) for case in KINDS if case.backend == "fused"]
+
 # A plain state and a state of two parts, for what does not depend on the equation.
 FEW = [case for case in CASES if case.name in ("gru-after-keep", "lstm")]
+
+
+@contextlib.contextmanager
+def in_64_bits():
+    """64-bit JAX in all threads: callbacks run in others, which `jax.enable_x64` leaves as they are."""
+    jax.config.update("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", False)
 
 
 def loose(carry):

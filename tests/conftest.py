@@ -23,7 +23,7 @@ import jax
 import jaxlib.version
 import pytest
 
-from tests.cases import CASES, KINDS
+from tests.cases import CASES, KINDS, in_64_bits
 
 # Three quarters of the rest go into emitting fusions through MLIR and into splitting a small program among compilers.
 # XLA aborts on a flag that it does not know: other releases, which may lack these, only compile more slowly.
@@ -53,7 +53,7 @@ def pytest_collection_finish():
 @pytest.fixture
 def x64():
     """64-bit JAX for one test."""
-    with jax.enable_x64(True):
+    with in_64_bits():
         yield
 
 

@@ -34,11 +34,20 @@ from jax.ad_checkpoint import checkpoint_name
 from gru_jax._backends import platforms
 from gru_jax._backends.backend import Backend, Problem, register
 from gru_jax._backends.chunks import run_in_chunks
-from gru_jax._backends.lanes import ROW, STEPS, WEIGHT, Place, by_direction, count_lanes, over_lanes, spread
+from gru_jax._backends.lanes import ROW, STEPS, WEIGHT, Place, by_direction, count_lanes, over_lanes, spread, unstack
 from gru_jax._backends.states import How, States, StatesStatic, Steps, gru_states
 from gru_jax._backends.tangents import Known, Linear, seen, tangents
 from gru_jax._cells.cell import Cell
-from gru_jax._cells.gru import GRUGates, GRUOptions, GRUParams, GRUPreActivations, gates, preactivations, project, step_of
+from gru_jax._cells.gru import (
+    GRUGates,
+    GRUOptions,
+    GRUParams,
+    GRUPreActivations,
+    gates,
+    preactivations,
+    project,
+    step_of,
+)
 from gru_jax._cells.gru_derivative import total
 from gru_jax._cells.precision import compute_params, matmul
 
@@ -79,8 +88,9 @@ def run(
         StatesStatic(how, keeps_p=False), States(params, _stack(carry, 0), steps, None if by_step else restored)
     )
     ys = hs if valid is None else jnp.where(valid[:, None, :, None], hs, 0)
-    last = [hs[0 if back else -1, i] if xs.shape[0] else carry[i] for i, back in enumerate(reverse)]
-    return tuple(last), tuple(ys[:, i] for i in range(len(reverse)))
+    of_lanes = zip(unstack(hs, 1), carry, reverse, strict=True)
+    last = tuple(h[0 if back else -1] if xs.shape[0] else start for h, start, back in of_lanes)
+    return last, tuple(unstack(ys, 1))
 
 
 def _stack(lanes: Any, axis: int) -> jax.Array:
@@ -91,20 +101,17 @@ def _differentiate(static: StatesStatic, operands: States, tangents_in: States) 
     """All states (and p, where that is asked for) and their tangents; a tangent of None is zero."""
     how, steps = static.how, operands.steps
     lanes = count_lanes(jax.tree.leaves(operands), _places(operands))
-    if len(set(how.reverse)) > 1 and isinstance(lanes, int):
+    mixed, platform = len(set(how.reverse)) > 1, platforms.guess()
+    if mixed and isinstance(lanes, int):
         lanes = max(1, lanes // len(how.reverse))
     total_steps, _, batch, in_features = steps.x.shape
-    cut = platforms.chunking(
-        platforms.guess(), total_steps, lanes * batch, in_features, operands.start.shape[-1]
-    )
+    cut = platforms.chunking(platform, total_steps, lanes * batch, in_features, operands.start.shape[-1])
     keeps_p = static.keeps_p or cut.keeps_p
-    outs = jax.tree.map(
-        lambda out: checkpoint_name(out, NAME), gru_states(StatesStatic(how, keeps_p), operands)
-    )
+    outs = jax.tree.map(lambda out: checkpoint_name(out, NAME), gru_states(StatesStatic(how, keeps_p), operands))
     hs, p = outs if keeps_p else (*outs, None)
     if not hs.shape[0]:
         dhs = hs
-    elif len(set(how.reverse)) > 1 and cut.steps != total_steps:
+    elif mixed and (cut.steps != total_steps or platforms.settings_for(platform).directions_apart):
         dhs = _apart(how, operands, tangents_in, hs, p, cut.steps)
     else:
         dhs = _in_chunks(how, operands, tangents_in, hs, p, cut.steps)
@@ -136,12 +143,19 @@ def _in_chunks(how: How, operands: States, d_operands: States, hs: Any, p: Any, 
     dh = jnp.zeros_like(start) if d.start is None else d.start
     # Only the inputs of a chunk are kept: the backward pass computes p and the coefficients again.
     chunk = jax.checkpoint(functools.partial(_tangents_of_chunk, how), prevent_cse=False)
-    # Cut before the loop over chunks: XLA would leave that inside.
-    parts = GRUParams(*(None if leaf is None else tuple(jnp.split(leaf, 3, axis=-1)) for leaf in d.params))
-    weights = (gates(how.options, params), jnp.astype(params.w_h, steps.x.dtype))
+    # Cut before the loop over chunks, since XLA would leave that inside; and lane by lane, as `gru_states` cuts them: of
+    # two equal projections XLA computes one.
+    cut = over_lanes(functools.partial(gates, how.options), params, [WEIGHT for _ in jax.tree.leaves(params)], 0)
+    weights = (cut, jnp.astype(params.w_h, steps.x.dtype))
+    parts = over_lanes(_thirds, d.params, [WEIGHT for _ in jax.tree.leaves(d.params)], 0)
     chunk = functools.partial(chunk, weights, parts, restored, d.restored)
     now = (steps, hs, p, d.steps.x, d.steps.restored)
     return run_in_chunks(chunk, (start, dh), now, size, reverse=how.reverse[0])[1]
+
+
+def _thirds(d_params: GRUParams) -> GRUParams:
+    """The tangents of the params, each as its parts for r, z, n."""
+    return GRUParams(*(None if leaf is None else tuple(jnp.split(leaf, 3, axis=-1)) for leaf in d_params))
 
 
 def _tangents_of_chunk(
@@ -191,7 +205,13 @@ def _linearise(
 
 
 def _direct_tangent(
-    options: GRUOptions, w: GRUGates, dw: GRUParams, x: jax.Array, h: jax.Array, p: GRUPreActivations, dx: jax.Array | None
+    options: GRUOptions,
+    w: GRUGates,
+    dw: GRUParams,
+    x: jax.Array,
+    h: jax.Array,
+    p: GRUPreActivations,
+    dx: jax.Array | None,
 ) -> GRUPreActivations | None:
     """v, of one lane; None where nothing moves."""
     into_n = h if options.reset_after else options.gate_activation(p.r) * h

@@ -41,29 +41,22 @@ def _is_one(size: Any) -> bool:
     return isinstance(size, int) and size == 1
 
 
-def over_lanes(function: Callable[[Any], Any], operands: Any, places: Sequence[Place]) -> Any:
-    """`function(operands without lanes)` for each lane; it returns states `(T, B, H)` or `(B, H)`, in any tree."""
+def over_lanes(function: Callable[[Any], Any], operands: Any, places: Sequence[Place], out_axes: Any = 1) -> Any:
+    """`function(operands without lanes)` for each lane.
+
+    `out_axes` says where its results get their lanes, as for `jax.vmap`: one number, or a tree of them.
+    """
     leaves, tree = jax.tree.flatten(operands)
     alone = [_is_one(leaf.shape[place.lanes]) for leaf, place in zip(leaves, places, strict=True)]
-    mapped = tuple(None if one else place.lanes for one, place in zip(alone, places, strict=True))
     leaves = [
-        jnp.squeeze(leaf, place.lanes) if one else leaf
-        for leaf, place, one in zip(leaves, places, alone, strict=True)
+        jnp.squeeze(leaf, place.lanes) if one else leaf for leaf, place, one in zip(leaves, places, alone, strict=True)
     ]
-    lane_axis = lambda leaf: 1 if leaf.ndim == 3 else 0  # noqa: E731
+    call = lambda *leaves: function(tree.unflatten(leaves))  # noqa: E731
     if all(alone):
-        return jax.tree.map(lambda out: jnp.expand_dims(out, lane_axis(out)), function(tree.unflatten(leaves)))
-    # vmap wants to know the axes of what is returned before the call.
-    axes: list[Any] = []
-
-    def call(*leaves: Any) -> list[Any]:
-        outs, tree_out = jax.tree.flatten(function(tree.unflatten(leaves)))
-        axes[:] = [tree_out, [lane_axis(out) for out in outs]]
-        return outs
-
-    outs = jax.vmap(call, mapped)(*leaves)
-    tree_out, wanted = axes
-    return tree_out.unflatten([jnp.moveaxis(out, 0, axis) for out, axis in zip(outs, wanted, strict=True)])
+        out = call(*leaves)
+        return jax.tree.map(jnp.expand_dims, out, jax.tree.broadcast(out_axes, out))
+    mapped = tuple(None if one else place.lanes for one, place in zip(alone, places, strict=True))
+    return jax.vmap(call, mapped, out_axes)(*leaves)
 
 
 def by_direction(
@@ -81,21 +74,25 @@ def by_direction(
     if len(set(reverse)) == 1:
         return function(reverse[0], operands, places)
     leaves, tree = jax.tree.flatten(operands)
-    results = []
-    for which in range(period):
-        some = [_every(leaf, place.lanes, which, period) for leaf, place in zip(leaves, places, strict=True)]
-        results.append(function(reverse[which], tree.unflatten(some), places))
+    parts = [_each(leaf, place.lanes, period) for leaf, place in zip(leaves, places, strict=True)]
+    results = [function(flag, tree.unflatten(some), places) for flag, *some in zip(reverse, *parts, strict=True)]
     return jax.tree.map(_join, *results)
 
 
-def _every(leaf: jax.Array, axis: int, which: int, period: int) -> jax.Array:
-    """The lanes `which`, `which + period`, ...; a lane that serves all as it is."""
+def unstack(leaf: jax.Array, axis: int) -> list[jax.Array]:
+    """The lanes of an array, each without the axis."""
+    # By `split`: its transpose joins cotangents, where that of slices adds each to zeros.
+    return [jnp.squeeze(part, axis) for part in jnp.split(leaf, leaf.shape[axis], axis)]
+
+
+def _each(leaf: jax.Array, axis: int, period: int) -> list[jax.Array]:
+    """For each flag of a pattern its lanes, every `period`th; a lane that serves all as it is."""
     lanes = leaf.shape[axis]
     if _is_one(lanes):
-        return leaf
+        return [leaf] * period
     if isinstance(lanes, int) and lanes == period:
-        return lax.slice_in_dim(leaf, which, which + 1, axis=axis)
-    return split_axis(leaf, axis, (lanes // period, period))[(slice(None),) * (axis + 1) + (which,)]
+        return jnp.split(leaf, period, axis)
+    return unstack(split_axis(leaf, axis, (lanes // period, period)), axis + 1)
 
 
 def _join(*parts: jax.Array) -> jax.Array:

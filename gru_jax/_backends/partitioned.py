@@ -23,9 +23,7 @@ def runs_on_many_devices(context: Any) -> bool:
     return (axes.num_devices or 1) > 1
 
 
-def partitioned(
-    run: Callable[[Any, Any], Any], places: Callable[[Any], list[Place]]
-) -> Callable[[Any, Any], Any]:
+def partitioned(run: Callable[[Any, Any], Any], places: Callable[[Any], list[Place]]) -> Callable[[Any, Any], Any]:
     """`run(static, operands)`, cut over devices along rows and lanes."""
 
     def cut(static: Any, operands: Any) -> Any:

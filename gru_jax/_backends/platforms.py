@@ -64,6 +64,7 @@ class Settings(NamedTuple):
       wide_projection: whether the projections of r, z and n are one array, or one each.
       unroll: steps in an iteration of the loop over states.
       tangents_unroll: the same for the loop over their tangents.
+      directions_apart: whether the derivative takes lanes of both directions apart, whatever its chunks.
       whole_bytes: a run that needs no more memory than this for its derivative is one chunk; None: the rule of
         `_cache_chunks`.
       chunk_bytes: what a chunk of a longer run may need.
@@ -72,15 +73,21 @@ class Settings(NamedTuple):
     wide_projection: bool
     unroll: int
     tangents_unroll: int
+    directions_apart: bool
     whole_bytes: int | None = None
     chunk_bytes: int = 0
 
 
 _LAUNCHED = Settings(
-    wide_projection=True, unroll=8, tangents_unroll=4, whole_bytes=4 * 2**30, chunk_bytes=2**30
+    wide_projection=True,
+    unroll=8,
+    tangents_unroll=4,
+    directions_apart=False,
+    whole_bytes=4 * 2**30,
+    chunk_bytes=2**30,
 )
 SETTINGS = {
-    "cpu": Settings(wide_projection=False, unroll=1, tangents_unroll=1),
+    "cpu": Settings(wide_projection=False, unroll=1, tangents_unroll=1, directions_apart=True),
     "gpu": _LAUNCHED,
     "rocm": _LAUNCHED,
     "tpu": _LAUNCHED,

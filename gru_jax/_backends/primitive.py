@@ -135,6 +135,9 @@ class LanePrimitive:
         run = functools.partial(self.program, platform=platform)
         if kernel is not None:
             run = self._lowering_of(kernel, problem, run, many=runs_on_many_devices(context))
+            # A kernel knows of shapes and dtypes alone: how its operands are sharded is not its business.
+            plain = [jax.core.ShapedArray(aval.shape, aval.dtype) for aval in context.avals_in]
+            context = context.replace(avals_in=plain)
 
         def flat(*leaves: Any) -> list[Any]:
             return jax.tree.leaves(run(static, tree.unflatten(leaves)))

@@ -139,8 +139,12 @@ def _lane(static: StatesStatic, reverse: bool, operands: States, platform: str |
 def _problem(static: StatesStatic, operands: States) -> Problem:
     steps = operands.steps
     return problem_of(
-        static.how, (steps.x.shape[0], steps.x.shape[2], operands.start.shape[-1]), steps.x.dtype,
-        mask=steps.valid is not None, resets=steps.restart is not None, by_step=steps.restored is not None,
+        static.how,
+        (steps.x.shape[0], steps.x.shape[2], operands.start.shape[-1]),
+        steps.x.dtype,
+        mask=steps.valid is not None,
+        resets=steps.restart is not None,
+        by_step=steps.restored is not None,
     )
 
 

@@ -121,7 +121,10 @@ def _program(static: TangentsStatic, operands: Operands, platform: str | None) -
     def one_direction(reverse: bool, operands: Operands, places: list[Place]) -> Any:
         if static.wants is None:
             return over_lanes(lambda lane: (_forward(static.how, reverse, lane, platform),), operands, places)
-        return over_lanes(lambda lane: _backward(static, reverse, lane, platform), operands, places)
+        v = GRUPreActivations(*(1 if want else None for want in static.wants.v)) if static.wants.v else None
+        axes = (1, 0, 1 if static.wants.d_restored == "by step" else 0)
+        lanes = Linear(v, *(axis if want else None for axis, want in zip(axes, static.wants[1:], strict=True)))
+        return over_lanes(lambda lane: _backward(static, reverse, lane, platform), operands, places, lanes)
 
     with static.how.products:
         return by_direction(one_direction, static.how.reverse, operands, _places(operands))
@@ -380,8 +383,12 @@ def _problem(static: TangentsStatic, operands: Operands) -> Problem:
     restored = static.wants.d_restored == "by step" if static.wants else getattr(operands.given, "d_restored", None)
     by_step = restored if isinstance(restored, bool) else restored is not None and len(restored.shape) == 4
     return problem_of(
-        static.how, (steps, batch, features), known.w_h.dtype,
-        mask=known.valid is not None, resets=known.restart is not None, by_step=by_step,
+        static.how,
+        (steps, batch, features),
+        known.w_h.dtype,
+        mask=known.valid is not None,
+        resets=known.restart is not None,
+        by_step=by_step,
     )
 
 

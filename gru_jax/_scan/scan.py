@@ -177,7 +177,9 @@ def scan_lanes(
         backend=choose(backend, problem),
         name=backend,
         reverse=reverse,
-        unroll=None if unroll is None else check_positive("unroll", unroll, remedy="1 runs one step at a time, None suits the platform"),
+        unroll=None
+        if unroll is None
+        else check_positive("unroll", unroll, remedy="1 runs one step at a time, None suits the platform"),
         remat=None if remat is None else check_positive("remat", remat, remedy="None keeps the carry of every step"),
         precision=precision,
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gru_jax
-from tests.cases import assert_close, relative_error
+from tests.cases import assert_close, in_64_bits, relative_error
 from tests.input_cases import CONV, GRU_D, KINDS, leaves
 
 T, B = 4, 2
@@ -61,7 +61,7 @@ def test_padding_and_resets(kind, reverse, mask, starts, garbage):
     valid, resets = np.array(mask), np.array(starts)
     (params, xs, carry, restored), weights = kind.problem(T, B)
     expected = kind.expected((params, xs, carry, restored), weights, valid, resets, reverse)
-    with jax.enable_x64(True):
+    with in_64_bits():
         padded = (params, wrong_outside(valid, xs, garbage), carry, restored)
         values, gradients = kind.gradients(padded, weights, valid, resets, reverse=reverse)
     assert_close(values, expected[0], atol=1e-12)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.cases import FEW, I, assert_close, relative_error
+from tests.cases import FEW, I, assert_close, in_64_bits, relative_error
 
 T, B = 5, 3
 lengths_strategy = st.lists(st.integers(0, T), min_size=B, max_size=B)
@@ -21,7 +21,7 @@ garbage_strategy = st.sampled_from([np.nan, np.inf, -np.inf, 1e30])
 def test_lengths_are_the_rows_alone(kind, reverse, lengths, garbage):
     """Values and gradients against the reference, which never touches the padding."""
     valid = np.arange(T)[:, None] < np.array(lengths)
-    with jax.enable_x64(True):
+    with in_64_bits():
         check(kind, kind.differentiated("seq_lengths", reverse=reverse), np.array(lengths), valid, garbage, reverse)
 
 
@@ -29,7 +29,7 @@ def test_lengths_are_the_rows_alone(kind, reverse, lengths, garbage):
 @hypothesis.settings(max_examples=4)
 @hypothesis.given(mask=mask_strategy, garbage=garbage_strategy)
 def test_a_mask_is_the_rows_without_their_holes(kind, reverse, mask, garbage):
-    with jax.enable_x64(True):
+    with in_64_bits():
         check(kind, kind.differentiated("mask", reverse=reverse), np.array(mask), np.array(mask), garbage, reverse)
 
 
@@ -50,7 +50,7 @@ def check(case, run, padding, valid, garbage, reverse):
 @hypothesis.given(mask=mask_strategy, starts=mask_strategy)
 def test_resets_in_and_beside_the_padding(case, reverse, mask, starts):
     valid, resets = np.array(mask), np.array(starts)
-    with jax.enable_x64(True):
+    with in_64_bits():
         arguments, weights = case.problem(T, B)
         run = case.differentiated("mask", with_resets=True, reverse=reverse)
         values, gradients = run(arguments, weights, valid, resets)

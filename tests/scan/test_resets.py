@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.cases import H, assert_close, loose, relative_error
+from tests.cases import H, assert_close, in_64_bits, loose, relative_error
 from tests.reference import complex_step
 
 T = 6
@@ -30,7 +30,7 @@ def pieces(starts, reverse):
 def test_packed_is_apart(kind, reverse, starts):
     """Values and gradients against the reference run on each sequence alone, by slicing, without a reset."""
     resets = np.isin(np.arange(T), starts)[:, None]
-    with jax.enable_x64(True):
+    with in_64_bits():
         arguments, weights = kind.problem(T, 1)
         values, gradients = kind.differentiated(with_resets=True, reverse=reverse)(arguments, weights, None, resets)
 

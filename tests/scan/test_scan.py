@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gru_jax
-from tests.cases import CASES, FEW, H, I, assert_close, plain, relative_error
+from tests.cases import CASES, FEW, H, I, assert_close, in_64_bits, plain, relative_error
 
 T, B = 6, 3
 
@@ -48,7 +48,7 @@ def test_any_sizes_and_options(case, shape, reverse, remat, unroll, seed):
     carry = case.carry((rows,), seed, features=features)
     xs, valid, resets = rng.normal(size=(steps, rows, in_features)), *(rng.random((2, steps, rows)) < 0.6)
     restored = jax.tree.map(np.zeros_like, plain(carry))
-    with jax.enable_x64(True):
+    with in_64_bits():
         options = {"reverse": reverse, "remat": remat, "unroll": unroll}
         values = case.scan(params, xs, carry, mask=valid, resets=resets, **options)
     assert_close(values, case.run(params, xs, plain(carry), valid, resets, restored, reverse), atol=1e-12)
