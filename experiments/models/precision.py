@@ -32,8 +32,10 @@ def widened(xs: jax.Array) -> jax.Array:
     return jnp.astype(xs, jnp.float32) if xs.dtype.itemsize < 4 else xs
 
 
-def _all_but_the_bias(inputs: Any, kernel: Any, bias: Any, *, dtype: Any) -> Any:
-    return jnp.astype(inputs, dtype), jnp.astype(kernel, dtype), bias
+def _all_but_the_bias(*arrays: Any, dtype: Any = None, inexact: bool = True) -> list[Any]:
+    """Flax's `promote_dtype` for inputs, kernel and bias."""
+    inputs, kernel, bias = arrays
+    return [jnp.astype(inputs, dtype), jnp.astype(kernel, dtype), bias]
 
 
 def _widened_conv(*arguments: Any, **options: Any) -> jax.Array:
