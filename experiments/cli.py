@@ -181,7 +181,7 @@ def _config(options: argparse.Namespace, _: str) -> int:
     config = configs.load(Config, options.config, options.overrides)
     tasks.check_data(config.task)
     print(f"# {default_path(config, options.config.stem)}")
-    print(configs.to_yaml(config), end="")
+    print(configs.to_yaml(config, every_key=True), end="")
     return 0
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from experiments.config.backends import refusal
 from experiments.config.block import Block
 from experiments.config.cells import CellConfig
 from experiments.runs.config import Config
@@ -43,6 +44,13 @@ class CompareConfig(Config):
     """A run's config, of which `seed`, `model.cell` and, for equal parameters, `model.features` vary."""
 
     compare: ComparisonConfig
+
+    @model_validator(mode="after")
+    def _every_cell_has_the_backend(self) -> Self:
+        for cell in self.compare.cells:
+            if why := refusal(self.model.backend, cell.name):
+                raise ValueError(f"model.backend: {why} in compare.cells")
+        return self
 
     @model_validator(mode="after")
     def _begins_afresh(self) -> Self:

@@ -2,8 +2,11 @@
 
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, model_serializer
+from pydantic import BaseModel, ConfigDict, SerializationInfo, model_serializer
 from pydantic import SerializerFunctionWrapHandler as Handler
+
+EVERY_KEY = "every key"
+"""The context of a ``model_dump`` that leaves no key out."""
 
 
 class Block(BaseModel):
@@ -11,12 +14,15 @@ class Block(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    unwritten_at_none: ClassVar[tuple[str, ...]] = ()
-    """Keys that are not written where they are None. So a new key leaves the hash of an older config, which names the
-    directory of its runs, as it was."""
+    unwritten_at_default: ClassVar[tuple[str, ...]] = ()
+    """Keys that are not written where they have their default. So a new key leaves the hash of an older config, which
+    names the directory of its runs, as it was."""
 
     @model_serializer(mode="wrap")
-    def _without_unwritten(self, handler: Handler) -> dict[str, Any]:
-        return {
-            key: value for key, value in handler(self).items() if value is not None or key not in self.unwritten_at_none
-        }
+    def _without_unwritten(self, handler: Handler, info: SerializationInfo) -> dict[str, Any]:
+        values = handler(self)
+        if info.context == EVERY_KEY:
+            return values
+        fields = type(self).model_fields
+        left_out = {key for key in self.unwritten_at_default if getattr(self, key) == fields[key].default}
+        return {key: value for key, value in values.items() if key not in left_out}

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from experiments.config import directory_kinds, yaml_traps
 from experiments.config import overrides as command_line
+from experiments.config.block import EVERY_KEY
 from experiments.config.mistakes import lines_of
 from experiments.system.errors import UserError
 
@@ -49,9 +50,13 @@ def check(schema: type[Schema], values: dict[str, Any]) -> Schema:
         raise UserError(lines_of(error, schema, values)) from None
 
 
-def to_yaml(config: pydantic.BaseModel) -> str:
-    """The resolved config as YAML; loading it gives an equal config."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+def to_yaml(config: pydantic.BaseModel, *, every_key: bool = False) -> str:
+    """The resolved config as YAML; loading it gives an equal config.
+
+    ``every_key``: write also the keys that are left out of files where they have their default.
+    """
+    values = config.model_dump(mode="json", context=EVERY_KEY if every_key else None)
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 def fingerprint(config: pydantic.BaseModel) -> str:
@@ -71,9 +76,14 @@ def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def settings(config: pydantic.BaseModel) -> dict[str, Any]:
+    """Every key of a config as a dotted path, with its value; also those that files leave out."""
+    return flatten(config.model_dump(mode="json", context=EVERY_KEY))
+
+
 def differences(there: pydantic.BaseModel, here: pydantic.BaseModel, file: Path) -> list[str]:
     """One line for each key in which ``there``, the config in ``file``, differs from ``here``, the config of now."""
-    old, new = (flatten(config.model_dump(mode="json")) for config in (there, here))
+    old, new = settings(there), settings(here)
     return [
         f"{key}: {json.dumps(old.get(key))} in {file}, {json.dumps(new.get(key))} now"
         for key in sorted(old.keys() | new.keys())

@@ -16,6 +16,7 @@ from pydantic import (
 )
 from pydantic import ValidationInfo as Info
 
+from experiments.config.backends import Backend, refusal
 from experiments.config.block import Block
 from experiments.config.cells import CellConfig, GRUCellConfig
 
@@ -79,7 +80,24 @@ class ModelConfig(Block):
 
     The recurrent layers must be of the same sizes. The read-out is taken where its shape and classes agree, the vectors
     of tokens where the tokens agree. What is not taken begins at random, and the run says so."""
-    unwritten_at_none: ClassVar[tuple[str, ...]] = ("start",)
+    backend: Backend = "auto"
+    """What runs the recurrent layers over time; "auto": what `gru_jax.backend_for` takes."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """What the model computes in. Parameters, states, sums of products, losses and metrics are float32 in any case."""
+    unwritten_at_default: ClassVar[tuple[str, ...]] = ("start", "backend", "dtype")
+
+    @field_validator("backend")
+    @classmethod
+    def _a_backend_of_the_cell(cls, backend: str, info: Info) -> str:
+        cell = info.data.get("cell")
+        if cell is not None and (why := refusal(backend, cell.name)):
+            raise ValueError(why)
+        return backend
+
+    @field_validator("dtype", mode="before")
+    @classmethod
+    def _null_is_float32(cls, dtype: Any) -> Any:
+        return "float32" if dtype is None else dtype
 
     @field_validator("num_layers")
     @classmethod
@@ -128,7 +146,7 @@ class TrainingConfig(Block):
     continue_from: RunPath | None = None
     """A finished run of fewer steps to go on from; ``train --continue RUN`` sets it. Its parameters, its optimiser's
     state and its count of steps are taken over; the schedule is that of the new length."""
-    unwritten_at_none: ClassVar[tuple[str, ...]] = ("continue_from",)
+    unwritten_at_default: ClassVar[tuple[str, ...]] = ("continue_from",)
 
 
 class CheckpointConfig(Block):

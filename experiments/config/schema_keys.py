@@ -31,6 +31,7 @@ _OTHER_NAMES = {
     "grad_clip": "clip_norm",
     "wd": "weight_decay",
     "warmup": "warmup_steps",
+    "compute_dtype": "dtype",
     "random_seed": "seed",
     "init_from": "start",
     "pretrained": "start",

@@ -10,9 +10,11 @@ from experiments.system import terminal
 
 
 def show(console: Console, files: Sequence[Written]) -> None:
-    """Each file with its size and its use, and what goes in and comes out."""
+    """Each file with its size, its use and its note, and what goes in and comes out."""
     for file in files:
         terminal.say(console, f"\n{file.path}  {file.path.stat().st_size / 2**10:.0f} KiB\n  {file.use}")
+        if file.note:
+            terminal.say(console, f"  note: {file.note}")
         if file.signature is not None:
             for line in _lines(file.signature):
                 terminal.say(console, f"  {line}")

@@ -20,6 +20,8 @@ class Written(NamedTuple):
     use: str
     signature: Signature | None = None
     """None for a file of parameters."""
+    note: str = ""
+    """In what the file differs from the model of the run; "" if in nothing."""
 
 
 def export(request: Request) -> tuple[Trained, list[Written]]:
@@ -42,7 +44,18 @@ def _write_onnx(request: Request, trained: Trained) -> list[Written]:
     signature = _call_signature(trained)
     model = onnx_model(trained.experiment.model, trained.params, signature, metadata(trained))
     write_whole(request.file, model.SerializeToString())
-    return [Written(request.file, "onnxruntime.InferenceSession(FILE).run(None, {name: array, ...})", signature)]
+    use = "onnxruntime.InferenceSession(FILE).run(None, {name: array, ...})"
+    return [Written(request.file, use, signature, _note_on_dtype(request))]
+
+
+def _note_on_dtype(request: Request) -> str:
+    # A graph of the same float32 parameters is of use, and onnxruntime has no recurrent operators of narrow floats.
+    dtype = request.config.model.dtype
+    if dtype == "float32":
+        return ""
+    return (
+        f"computes in float32, where the run computed in {dtype}: outputs differ by rounding; --to stablehlo keeps it"
+    )
 
 
 def _write_safetensors(request: Request, trained: Trained) -> list[Written]:

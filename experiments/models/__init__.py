@@ -1,1 +1,1 @@
-"""The models of configs, as linen modules over gru_jax. May import `config` and `tasks`."""
+"""The models of configs, as linen modules over gru_jax. May import `config`, `system` and `tasks`."""

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
+
 import gru_jax
 from experiments.models.encoder_decoder import EncoderDecoder
 from experiments.models.ensemble import Ensemble
@@ -34,8 +36,10 @@ def build_model(config: "ModelConfig", task: Task) -> Any:
     It is an `EncoderDecoder` for a task of sentences, a `FramesModel` for a task of frames, and for any other task a
     `SequenceModel` or an `Ensemble` of these.
     """
-    keys = ("features", "num_layers", "bidirectional", "dropout_rate", "input_features")
+    keys = ("features", "num_layers", "bidirectional", "dropout_rate", "input_features", "backend")
     layers: dict[str, Any] = {key: getattr(config, key) for key in keys}
+    # None, the dtype of the inputs, is float32 without a cast.
+    layers["dtype"] = None if config.dtype == "float32" else jnp.dtype(config.dtype)
     if isinstance(task.inputs, Sentences):
         return EncoderDecoder(
             cell=build_cell(config.cell),

@@ -23,7 +23,8 @@ class EncoderDecoder(nn.Module):
     """Tokens to tokens: teacher forcing in a call, a search in `translate`.
 
     ``beam_size``: 1 takes the likeliest token at each step. ``input_features``: the width of the embeddings of both
-    vocabularies; without it tokens enter one-hot.
+    vocabularies; without it tokens enter one-hot. ``dtype``: what products are computed in; None: float32. Logits are
+    float32 in any case. ``backend``: as in `gru_jax.scan`; a search takes single steps, which need none.
     """
 
     cell: gru_jax.Cell
@@ -36,6 +37,8 @@ class EncoderDecoder(nn.Module):
     input_features: int | None = None
     beam_size: int = 1
     length_penalty: float = 0.0
+    dtype: Any = None
+    backend: str = "auto"
 
     def setup(self) -> None:
         """Make the layers."""
@@ -51,6 +54,8 @@ class EncoderDecoder(nn.Module):
             attention=self.attention,
             dropout_rate=self.dropout_rate,
             cell=self.cell,
+            dtype=self.dtype,
+            backend=self.backend,
         )
 
     def __call__(
@@ -76,6 +81,7 @@ class EncoderDecoder(nn.Module):
 
         def step(tokens: jax.Array, state: _Decoding) -> tuple[jax.Array, _Decoding]:
             x = jax.nn.one_hot(tokens, self.inputs.target_vocabulary) if table is None else table[tokens]
+            x = x if self.dtype is None else jnp.astype(x, self.dtype)
             carry, logits, weights = gru_jax.decode_step(self.cell, params, encoded, state.carry, x)
             return jax.nn.log_softmax(logits), _Decoding(carry, jnp.moveaxis(weights, -2, -1))
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 import gru_jax
+from experiments.models.precision import conv, dense, widened
 from experiments.models.stack import attention_pooling, recurrent_layers
 from experiments.tasks.inputs import Forecast, Frames
 
@@ -22,6 +23,7 @@ class FramesModel(nn.Module):
 
     ``readout``: "every" gives (B, T, outputs), the pixels of a frame at every step, each place its own. "last", "mean"
     and "attention", as in `SequenceModel`, give (B, outputs) from the largest value that each feature has at any place.
+    ``dtype`` and ``backend`` are as there, too.
     """
 
     cell: gru_jax.Cell
@@ -35,20 +37,22 @@ class FramesModel(nn.Module):
     bidirectional: bool = False
     dropout_rate: float = 0.0
     input_features: int | None = None
+    dtype: Any = None
+    backend: str = "auto"
 
     def setup(self) -> None:
         """Make the layers."""
         if self.input_features is not None:
-            places = self.patch_size is not None
-            self.input_layer = nn.Conv(self.input_features, (3, 3)) if places else nn.Dense(self.input_features)
+            width, places = self.input_features, self.patch_size is not None
+            self.input_layer = conv(width, (3, 3), self.dtype) if places else dense(width, self.dtype)
         self.recurrent = recurrent_layers(self)
         if self.readout == "attention":
             self.pooling = attention_pooling(self)
         self.dropout = nn.Dropout(self.dropout_rate)
         if self.patch_size is not None and self.readout == "every":
-            self.output_layer = nn.Dense(self.patch_size**2 * self.inputs.channels)
+            self.output_layer = dense(self.patch_size**2 * self.inputs.channels, self.dtype)
         else:
-            self.output_layer = nn.Dense(self.outputs)
+            self.output_layer = dense(self.outputs, self.dtype)
 
     def __call__(
         self, inputs: jax.Array, seq_lengths: jax.Array | None = None, *, deterministic: bool = True
@@ -65,7 +69,7 @@ class FramesModel(nn.Module):
         if self.readout == "attention":
             ys, _ = self.pooling(ys)
         elif self.readout == "mean":
-            ys = ys.mean(axis=1)
+            ys = widened(ys).mean(axis=1)
         else:
             # A backward layer reads the first step last.
             forward = ys.shape[-1] // 2 if self.bidirectional else ys.shape[-1]

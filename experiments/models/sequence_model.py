@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 import gru_jax
+from experiments.models.precision import dense, widened
 from experiments.models.stack import attention_pooling, recurrent_layers
 from experiments.tasks.inputs import Judged, MeasuredFeatures, Pooled, Tokens, Vectors
 
@@ -19,6 +20,9 @@ class SequenceModel(nn.Module):
     ``readout``: "every" gives (B, T, outputs), one a step. The others give (B, outputs): "last" from the last valid
     step of each row (for backward layers the first, which they read last), "mean" from the mean over the valid steps,
     "attention" from their mean with learned weights (Yang et al. 2016), judged in as many features as a step has.
+
+    ``dtype``: what products are computed in; None: the dtype of the inputs. Outputs are float32 in any case.
+    ``backend``: as in `gru_jax.scan`.
     """
 
     cell: gru_jax.Cell
@@ -30,6 +34,8 @@ class SequenceModel(nn.Module):
     bidirectional: bool = False
     dropout_rate: float = 0.0
     input_features: int | None = None
+    dtype: Any = None
+    backend: str = "auto"
 
     def setup(self) -> None:
         """Make the layers; without ``input_features`` tokens enter one-hot and vectors as they are."""
@@ -37,12 +43,12 @@ class SequenceModel(nn.Module):
             if isinstance(self.inputs, Tokens):
                 self.input_layer = _embedding(self.inputs, self.input_features)
             else:
-                self.input_layer = nn.Dense(self.input_features)
+                self.input_layer = dense(self.input_features, self.dtype)
         self.recurrent = recurrent_layers(self)
         if self.readout == "attention":
             self.pooling = attention_pooling(self)
         self.dropout = nn.Dropout(self.dropout_rate)
-        self.output_layer = nn.Dense(self.outputs)
+        self.output_layer = dense(self.outputs, self.dtype)
 
     def __call__(
         self, inputs: jax.Array | Judged, seq_lengths: jax.Array | None = None, *, deterministic: bool = True
@@ -65,6 +71,7 @@ class SequenceModel(nn.Module):
             ys, weights = self.pooling(ys, seq_lengths=seq_lengths)
         elif self.readout == "mean":
             # Padded steps are zero in ys; a row of length 0 has mean 0.
+            ys = widened(ys)
             lengths = jnp.full(ys.shape[0], ys.shape[1]) if seq_lengths is None else seq_lengths
             ys = ys.sum(axis=1) / jnp.maximum(lengths, 1)[:, None].astype(ys.dtype)
         outputs = self.output_layer(self.dropout(ys, deterministic=deterministic))

@@ -14,6 +14,8 @@ def recurrent_layers(model: Any) -> gru_jax.linen.GRU:
         bidirectional=model.bidirectional,
         dropout_rate=model.dropout_rate if layers > 1 else 0.0,
         cell=model.cell,
+        dtype=model.dtype,
+        backend=model.backend,
     )
 
 

@@ -14,7 +14,7 @@ from experiments.results.figures import draw_mean_and_range, new_figure, save
 from experiments.results.plots import label, wants_log_scale
 from experiments.results.run_records import (
     FOLD,
-    UNWRITTEN,
+    OF_ANOTHER_RUN,
     Run,
     folds_of,
     mean_and_spread,
@@ -235,7 +235,7 @@ def _distinguishing(settings: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def _distinction(settings: dict[str, Any], names: dict[str, str]) -> str:
-    shown = (path for path in names if path in settings and not (path in UNWRITTEN and settings[path] is None))
+    shown = (path for path in names if path in settings and not (path in OF_ANOTHER_RUN and settings[path] is None))
     return ", ".join(f"{names[path]}={settings[path]}" for path in shown)
 
 

@@ -18,8 +18,8 @@ FOLD = "task.fold"
 _TRAINED_ON = "task.train_on_validation"
 _WITHOUT_EFFECT = "logging."
 """Settings that change nothing of what a run reaches."""
-UNWRITTEN = {"model.start": None, "training.continue_from": None}
-"""Settings that configs leave out where they are null; a report tells runs apart by them."""
+OF_ANOTHER_RUN = ("model.start", "training.continue_from")
+"""Settings that name a run that this one begins with; null for most."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +94,7 @@ def read(directory: RunDirectory) -> Run:
     """Read a run, finished or not; UserError if its files are damaged."""
     config = directory.read_config()
     summary = directory.read_summary() or {}
-    settings = UNWRITTEN | configs.flatten(config.model_dump(mode="json", exclude={"seed"}))
+    settings = {path: value for path, value in configs.settings(config).items() if path != "seed"}
     if settings.get(_TRAINED_ON):
         # Values of rows that were trained on say nothing of other rows, but somebody would choose by them.
         summary = {key: value for key, value in summary.items() if key != "validation"}

@@ -20,13 +20,16 @@ from experiments.system import whole_files
 from experiments.system.errors import UserError, named_by
 
 _OPTION = "--continue"
-# `_SAME` decides what state and batches are; `_FREE`, a part of it, acts only at the start, in dropout or in searches.
+# `_MUST_AGREE` decides what state and batches are; `_MAY_DIFFER`, a part of it, acts only at the start, in dropout, in
+# searches or in rounding.
 _MUST_AGREE = ("seed", "task", "model", "optimizer.name", "training.keep_best")
 _MAY_DIFFER = (
     "model.start",
     "model.dropout_rate",
     "model.beam_size",
     "model.length_penalty",
+    "model.backend",
+    "model.dtype",
     "model.cell.update_bias",
     "model.cell.forget_bias",
     "model.cell.chrono_span",
@@ -100,7 +103,7 @@ def check(config: Config, directory: RunDirectory) -> Origin | None:
             f"model.start: expected none beside {_OPTION}, which keeps the weights of {run}, got {config.model.start}; "
             "leave one of the two out"
         )
-    old, new = (configs.flatten(one.model_dump(mode="json")) for one in (there, config))
+    old, new = configs.settings(there), configs.settings(config)
     refused, notes = [], []
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) == new.get(key) or key in ("training.steps", "training.continue_from", "model.start"):

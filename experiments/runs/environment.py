@@ -29,7 +29,12 @@ def describe(data: dict[str, Any]) -> dict[str, Any]:
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What may make a resumed run's numbers differ in the last bits: ``name: before -> now`` for each."""
-    flat = [{"device": values.get("device"), **values.get("packages", {})} for values in (before, now)]
+    # Not every run wrote down its backend.
+    backends = before.get("backend", now.get("backend")), now.get("backend")
+    flat = [
+        {"device": values.get("device"), "backend": backend, **values.get("packages", {})}
+        for values, backend in zip((before, now), backends, strict=True)
+    ]
     return [f"{name}: {flat[0].get(name)} -> {flat[1][name]}" for name in flat[1] if flat[0].get(name) != flat[1][name]]
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from experiments import tasks
+from experiments.models.backend import FirstLayer, backend_taken, first_layer
 from experiments.models.build import build_model
 from experiments.runs.config import Config
 from experiments.tasks import Batch, Task
@@ -63,6 +64,10 @@ class Experiment:
     optimizer: optax.GradientTransformation
     schedule: optax.Schedule
     """Learning rate at update 0, 1, ..."""
+
+    def first_layer(self) -> FirstLayer:
+        """The first recurrent layer, on a batch of training."""
+        return first_layer(self.model, self.train_batch(1).inputs)
 
     def train_batch(self, step: int) -> Batch:
         """The batch of training step ``step``, the first being 1."""
@@ -135,16 +140,21 @@ class Experiment:
 
 
 def assemble(config: Config) -> Experiment:
-    """Load the data and build the rest; UserError if the data is missing or the model does not suit the task."""
+    """Load the data and build the rest.
+
+    Raises UserError if the data is missing, the model does not suit the task, or its backend cannot run it here.
+    """
     task = tasks.build(config.task)
     steps = config.training.steps
-    return Experiment(
+    experiment = Experiment(
         config=config,
         task=task,
         model=build_model(config.model, task),
         optimizer=build_optimizer(config.optimizer, steps),
         schedule=learning_rate_schedule(config.optimizer, steps),
     )
+    backend_taken(experiment.first_layer())
+    return experiment
 
 
 def count_parameters(params: Any) -> int:

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
+from experiments.models.backend import backend_taken
 from experiments.runs import environment, metrics_log
 from experiments.runs.checkpoints import CheckpointWriter, saved_steps
 from experiments.runs.config import Config
@@ -58,7 +59,7 @@ def train(config: Config, name: str, directory: RunDirectory, command: str, cons
     Raises UserError for a directory that may not be used, before anything in it is changed.
     """
     experiment = assemble(config)
-    facts = environment.describe(dict(experiment.task.facts))
+    facts = environment.describe(dict(experiment.task.facts)) | {"backend": backend_taken(experiment.first_layer())}
     with directory.lock():
         # Ask again, now that no other process can be at work here.
         if directory.inspect(config) == "complete":
@@ -108,6 +109,7 @@ class _Run:
             f"{', bidirectional' if self.config.model.bidirectional else ''}, "
             f"{count_parameters(self.state.params):,} parameters",
             "device": f"{facts['device']}, {facts['cores']} cores",
+            "backend": f"{facts['backend']}, for {self.experiment.first_layer()}",
         }
         for key, value in [*lines.items(), *self.beginning.lines()]:
             self.console.print(f"{key:<7} {value}", soft_wrap=True, markup=False, highlight=False)

@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from experiments import cli
+from experiments.config import configs
 from experiments.runs import metrics_log
+from experiments.runs.config import Config
 from experiments.runs.directory import RunDirectory
 from experiments.training.train import train
 from tests.places import CHECKOUT
@@ -30,6 +32,7 @@ checkpoint: {every: 10}
 BAD_INPUT = """
 import importlib.util, json, os, sys
 from experiments import cli
+from experiments.config import configs
 find_spec = importlib.util.find_spec
 importlib.util.find_spec = lambda name: None if name == "sklearn" else find_spec(name)
 codes = [cli.main(arguments) for arguments in json.loads(sys.argv[1])]
@@ -230,7 +233,10 @@ def test_config_prints_yaml_that_repeats_it_and_where_it_would_run(run_directory
     assert cli.main(["config", "tiny.yaml"]) == 0
     out = capsys.readouterr().out
     assert out.splitlines()[0] == f"# {run_directory}"
-    assert yaml.safe_load(out) == yaml.safe_load((run_directory / "config.yaml").read_text())
+    Path("printed.yaml").write_text(out)
+    assert configs.load(Config, "printed.yaml") == configs.load(Config, run_directory / "config.yaml")
+    # Every key is printed, those too that config.yaml leaves out.
+    assert yaml.safe_load(out)["model"]["backend"] == "auto"
 
 
 def test_overrides_may_stand_behind_options(run_directory, capsys):
@@ -280,6 +286,7 @@ def test_a_run_that_diverges_exits_with_1_and_advice(run_directory, tmp_path, ca
 SLOW_TRAINING = """
 import sys, time
 from experiments import cli
+from experiments.config import configs
 from experiments.training.experiment import Experiment
 train_batch = Experiment.train_batch
 def slowly(self, step):

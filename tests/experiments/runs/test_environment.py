@@ -19,3 +19,10 @@ def test_changes_between_start_and_resumption_are_listed():
     now = {"device": "cuda (H100)", "packages": {"jax": "0.11.0", "numpy": "2.0"}, "git": "def"}
     assert environment.changes(before, now) == ["device: cpu -> cuda (H100)", "jax: 0.10.2 -> 0.11.0"]
     assert environment.changes(before, before) == []
+
+
+def test_another_backend_is_a_change_where_the_run_wrote_its_own_down():
+    before = {"device": "cpu", "backend": "fused", "packages": {}}
+    now = before | {"backend": "scan"}
+    assert environment.changes(before, now) == ["backend: fused -> scan"]
+    assert environment.changes({"device": "cpu", "packages": {}}, now) == []
