@@ -14,6 +14,7 @@ from jax.sharding import AxisType, PartitionSpec
 
 import gru_jax
 from tests.cases import KINDS, H, I, relative_error
+from tests.throwaway_kernel import throwaway, twin
 
 T, B = 5, 4
 LENGTHS = np.array([5, 0, 3, 4], np.int32)
@@ -112,7 +113,8 @@ def other_shapes():
 
 
 def main():
-    for case in KINDS:
+    # A callback cannot be cut over devices: the kernel that is a program stands in for it.
+    for case in (case._replace(backend=twin.name) if case.backend == throwaway.name else case for case in KINDS):
         arguments = (case.params(dtype=np.float32), case.xs((T, B), dtype=np.float32))
         weights = np.random.default_rng(5).normal(size=(T, B, H)).astype(np.float32)
         wanted = expected(case, *arguments, weights)

@@ -1,7 +1,11 @@
-"""A kernel that is thrown away: both primitives of "fused" as loops of NumPy behind a callback, on the CPU.
+"""Kernels that are thrown away: one more lowering of both primitives of "fused", and nothing else.
 
-It is one more lowering and nothing else. All that `gru_jax` knows of it is the record at the end, so every law that
-holds with it holds because the seam is right. It is written from the equations, step by step and lane by lane.
+`throwaway` runs loops of NumPy behind a callback, on the CPU. It is written from the equations, step by step and lane
+by lane. All that `gru_jax` knows of it is the record at the end, so every law that holds with it holds because the seam
+is right.
+
+`twin` runs the programs that pure JAX has for a GPU. It serves where a callback cannot: cut over devices, in a process
+that stores what it compiled.
 """
 
 import jax
@@ -9,7 +13,8 @@ import numpy as np
 
 from gru_jax._backends.backend import Backend, register
 from gru_jax._backends.fused import fused
-from gru_jax._backends.tangents import Linear
+from gru_jax._backends.states import gru_states
+from gru_jax._backends.tangents import Linear, gru_tangents
 from gru_jax._cells.gru import GRUPreActivations
 from gru_jax._cells.gru_derivative import is_custom
 
@@ -235,3 +240,12 @@ def refuses(problem):
 
 
 throwaway = register(Backend("throwaway", fused.run, refuses, states, tangents))
+twin = register(
+    Backend(
+        "twin",
+        fused.run,
+        refuses,
+        lambda static, operands: gru_states.program(static, operands, "gpu"),
+        lambda static, operands: gru_tangents.program(static, operands, "gpu"),
+    )
+)

@@ -43,7 +43,7 @@ def first_layer(model: Any, inputs: Any) -> FirstLayer:
 def backend_taken(layer: FirstLayer) -> str:
     """The name of the backend that runs ``layer`` here; UserError for one that was asked for by name and cannot."""
     try:
-        return gru_jax.backend_for(layer.cell, layer.backend)
+        return gru_jax.backend_for(layer.cell, layer.backend, shape=layer.shape, dtype=layer.dtype)
     except ValueError as error:
         raise UserError(f"model.{error}") from None
 

@@ -32,7 +32,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
 from gru_jax._backends import platforms
-from gru_jax._backends.backend import Backend, Problem, register
+from gru_jax._backends.backend import Backend, Problem
 from gru_jax._backends.chunks import run_in_chunks
 from gru_jax._backends.lanes import ROW, STEPS, WEIGHT, Place, by_direction, count_lanes, over_lanes, spread, unstack
 from gru_jax._backends.states import How, States, StatesStatic, Steps, gru_states
@@ -143,8 +143,8 @@ def _in_chunks(how: How, operands: States, d_operands: States, hs: Any, p: Any, 
     dh = jnp.zeros_like(start) if d.start is None else d.start
     # Only the inputs of a chunk are kept: the backward pass computes p and the coefficients again.
     chunk = jax.checkpoint(functools.partial(_tangents_of_chunk, how), prevent_cse=False)
-    # Cut before the loop over chunks, since XLA would leave that inside; and lane by lane, as `gru_states` cuts them: of
-    # two equal projections XLA computes one.
+    # Cut before the loop over chunks, since XLA would leave that inside; and lane by lane, as `gru_states` cuts them:
+    # of two equal projections XLA computes one.
     cut = over_lanes(functools.partial(gates, how.options), params, [WEIGHT for _ in jax.tree.leaves(params)], 0)
     weights = (cut, jnp.astype(params.w_h, steps.x.dtype))
     parts = over_lanes(_thirds, d.params, [WEIGHT for _ in jax.tree.leaves(d.params)], 0)
@@ -280,4 +280,4 @@ def _refuses(problem: Problem) -> str:
     return "it computes the equations of gru_jax.gru() and no others"
 
 
-fused = register(Backend(name="fused", run=run, refuses=_refuses))
+fused = Backend(name="fused", run=run, refuses=_refuses)

@@ -26,7 +26,7 @@ class How(NamedTuple):
     Attributes:
       cell: a GRU.
       in_features: I.
-      reverse: whether a lane runs from the last step to the first; one flag a lane, repeated where there are more lanes.
+      reverse: one flag a lane, repeated where there are more lanes: whether it runs from the last step to the first.
       unroll: steps in an iteration of the compiled loop, or None for the platform's choice.
       precision: of matrix products.
       backend: the name that was asked for; the lowering decides what that is.

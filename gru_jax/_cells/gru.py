@@ -288,7 +288,10 @@ def preactivations(
     g: Any,
     product: Callable[[jax.Array, jax.Array], jax.Array] = matmul,
 ) -> GRUPreActivations:
-    """p, from the state h `(..., H)` and g, which `project` returned. `product` multiplies the state with its weights."""
+    """p, from the state h `(..., H)` and g, which `project` returned.
+
+    `product` multiplies the state with its weights.
+    """
     parts = g if isinstance(g, tuple) else (g,)
     g_r, g_z, g_n = parts if len(parts) == 3 else jnp.split(parts[0], 3, axis=-1)
     w = params if isinstance(params, GRUGates) else gates(options, params)

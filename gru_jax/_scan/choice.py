@@ -5,11 +5,15 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gru_jax._backends import fused, scan  # noqa: F401: each registers itself
-from gru_jax._backends.backend import BACKENDS, Backend, Problem
+from gru_jax._backends.backend import BACKENDS, Backend, Problem, register
+from gru_jax._backends.fused import fused
 from gru_jax._backends.platforms import SETTINGS, guess, rows_for
+from gru_jax._backends.scan import scan
 from gru_jax._cells.cell import Cell
 from gru_jax._scan.checks import check_cell, check_precision
+
+for backend in (scan, fused):
+    register(backend)
 
 
 def choose(name: Any, problem: Problem) -> Backend:
