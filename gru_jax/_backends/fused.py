@@ -25,6 +25,7 @@ Cost and limits. Both passes may go over time in chunks. The backward pass compu
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -75,7 +76,7 @@ def run(
     precision = getattr(jax.config, PRECISION)
     how = How(cell, xs.shape[-1], reverse, unroll, precision, backend)
     # Wide even for bfloat16 weights: the sums over chunks that make their gradients are rounded once, at the end.
-    params = jax.tree.map(lambda *lanes: jnp.astype(_stack(lanes, 0), carry[0].dtype), *params)
+    weights: Any = jax.tree.map(lambda *lanes: jnp.astype(_stack(lanes, 0), carry[0].dtype), *params)
     by_step = reset_carry is not None and reset_carry[0].ndim == xs.ndim
     restored = None if reset_carry is None else _stack(reset_carry, int(by_step))
     steps = Steps(
@@ -85,7 +86,7 @@ def run(
         restored if by_step else None,
     )
     (hs,) = gru_states(
-        StatesStatic(how, keeps_p=False), States(params, _stack(carry, 0), steps, None if by_step else restored)
+        StatesStatic(how, keeps_p=False), States(weights, _stack(carry, 0), steps, None if by_step else restored)
     )
     ys = hs if valid is None else jnp.where(valid[:, None, :, None], hs, 0)
     of_lanes = zip(unstack(hs, 1), carry, reverse, strict=True)
@@ -128,7 +129,7 @@ def _places(tree: States) -> list[Place]:
 def _apart(how: How, operands: States, d_operands: States, hs: Any, p: Any, size: int) -> jax.Array:
     """The tangents of lanes in both directions, whose chunks follow each other in different orders."""
 
-    def one_direction(reverse: bool, given: Any, places: list[Place]) -> Any:
+    def one_direction(reverse: bool, given: Any, places: Sequence[Place]) -> Any:
         operands, d_operands, hs, p = given
         alone = how._replace(reverse=(reverse,))
         return (_in_chunks(alone, operands, d_operands, hs, p, size),)
@@ -153,9 +154,9 @@ def _in_chunks(how: How, operands: States, d_operands: States, hs: Any, p: Any, 
     return run_in_chunks(chunk, (start, dh), now, size, reverse=how.reverse[0])[1]
 
 
-def _thirds(d_params: GRUParams) -> GRUParams:
+def _thirds(d_params: GRUParams) -> Any:
     """The tangents of the params, each as its parts for r, z, n."""
-    return GRUParams(*(None if leaf is None else tuple(jnp.split(leaf, 3, axis=-1)) for leaf in d_params))
+    return d_params._make(None if leaf is None else tuple(jnp.split(leaf, 3, axis=-1)) for leaf in d_params)
 
 
 def _tangents_of_chunk(

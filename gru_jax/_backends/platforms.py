@@ -18,6 +18,10 @@ import jax
 from gru_jax._backends.backend import Problem
 
 
+# The name of the setting that `jax.default_device` changes.
+DEFAULT_DEVICE = "jax_default_device"
+
+
 class Row(NamedTuple):
     """`cell` on `platform` over at most `steps` steps runs on `backend`; "*" stands for any, None for any number."""
 
@@ -107,7 +111,7 @@ def named(platforms: Any) -> str | None:
 
 def guess() -> str:
     """The platform that a program traced now is most likely to run on: where a guess changes no more than speed."""
-    device = jax.config.jax_default_device
+    device = getattr(jax.config, DEFAULT_DEVICE)
     platform = device if isinstance(device, str) else getattr(device, "platform", None)
     return named([platform or jax.default_backend()]) or "cpu"
 

@@ -44,7 +44,7 @@ class LanePrimitive:
     def __init__(
         self,
         name: str,
-        program: Callable[[Any, Any, str | None], Any],
+        program: Callable[..., Any],
         *,
         kernel: str,
         places: Callable[[Any], list[Place]],
@@ -121,7 +121,7 @@ class LanePrimitive:
         if self.leader(tree.unflatten([m is not None for m in mapped])) and can_fold(leaves, mapped, places):
             rows = next(shape.shape[place.batch] for shape, place in zip(shapes, places, strict=True) if place.batch)
             outs = self(static, tree.unflatten([fold_in(leaf, m, place, size) for leaf, m, place in all_of]))
-            axes, sizes = [place_of_state(out).batch for out in jax.tree.leaves(outs)], (size, rows)
+            axes, sizes = [place_of_state(out).lanes + 1 for out in jax.tree.leaves(outs)], (size, rows)
         else:
             outs = self(static, tree.unflatten([lane_in(leaf, m, place, size, lanes) for leaf, m, place in all_of]))
             axes, sizes = [place_of_state(out).lanes for out in jax.tree.leaves(outs)], (size, lanes)

@@ -4,6 +4,7 @@ Its derivative is in `fused`, and its only one: a lowering computes values and n
 """
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -92,7 +93,7 @@ def _places(operands: States) -> list[Place]:
 def _program(static: StatesStatic, operands: States, platform: str | None) -> tuple[Any, ...]:
     """`(hs,)`, or `(hs, p)`, each `(T, L, B, H)`: the states, padding included, in the carry's dtype."""
 
-    def one_direction(reverse: bool, operands: States, places: list[Place]) -> Any:
+    def one_direction(reverse: bool, operands: States, places: Sequence[Place]) -> Any:
         lanes = count_lanes(jax.tree.leaves(operands), places)
         return over_lanes(lambda lane: _lane(static, reverse, lane, platform, lanes), operands, places)
 

@@ -14,7 +14,7 @@ of e leaves at the first step belongs to dh_0, what a new start stops belongs to
 at the known λ belongs to v.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -118,7 +118,7 @@ def _places(operands: Operands) -> list[Place]:
 
 
 def _program(static: TangentsStatic, operands: Operands, platform: str | None) -> Any:
-    def one_direction(reverse: bool, operands: Operands, places: list[Place]) -> Any:
+    def one_direction(reverse: bool, operands: Operands, places: Sequence[Place]) -> Any:
         if static.wants is None:
             return over_lanes(lambda lane: (_forward(static.how, reverse, lane, platform),), operands, places)
         v = GRUPreActivations(*(1 if want else None for want in static.wants.v)) if static.wants.v else None
@@ -292,7 +292,8 @@ def _derivative(function: Callable[[Known, Any], Any], known: Known, d_known: Kn
         whole = list(leaves)
         for i, value in zip(which, values, strict=True):
             whole[i] = value
-        operands = Operands(Known(*tree.unflatten(whole), *known[3:]), given)
+        w_h, p, h = tree.unflatten(whole)
+        operands = Operands(known._replace(w_h=w_h, p=p, h=h), given)
         return over_lanes(lambda lane: function(*lane), operands, _places(operands))
 
     return jax.jvp(some, [leaves[i] for i in which], [moves[i] for i in which])[1]
@@ -323,7 +324,7 @@ def _last(how: How, e: jax.Array) -> jax.Array:
 def _shifted(reverse: tuple[bool, ...], xs: jax.Array, first: Any) -> jax.Array:
     """xs one step later in the order that each lane runs, from `first` `(L, B, H)`."""
 
-    def shift(reverse: bool, operands: Any, places: list[Place]) -> Any:
+    def shift(reverse: bool, operands: Any, places: Sequence[Place]) -> Any:
         xs, first = operands
         first = jnp.zeros_like(xs[:1]) if first is None else spread(first[None], xs[:1])
         return (jnp.concatenate([xs[1:], first] if reverse else [first, xs[:-1]]),)

@@ -28,7 +28,7 @@ from gru_jax._cells.precision import carry_dtype
 from gru_jax._flax.param_names import as_dict, input_shape, stored_width
 from gru_jax._layers.layers import check_dropout, check_nesting, check_states, scan_layers
 from gru_jax._layers.steps import step_layers
-from gru_jax._scan.checks import check_cell, check_lengths, check_precision, check_step_mask
+from gru_jax._scan.checks import check_cell, check_lengths, check_precision, check_step_mask, check_unroll
 
 
 class _Plan(NamedTuple):
@@ -82,7 +82,7 @@ def run_stack(
     dropout_rate: float,
     dropout_key: Any,
     precision: Any,
-    unroll: int,
+    unroll: int | None,
     remat: int | None,
     backend: str,
 ) -> tuple[Any, jax.Array]:
@@ -103,7 +103,7 @@ def run_stack(
         check_dropout(dropout_rate),
         (
             ("precision", check_precision(precision)),
-            ("unroll", check_positive("unroll", unroll, remedy="1 runs one step at a time")),
+            ("unroll", check_unroll(unroll)),
             (
                 "remat",
                 None if remat is None else check_positive("remat", remat, remedy="None keeps the carry of every step"),

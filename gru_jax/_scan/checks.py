@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 
 from gru_jax._cells.cell import Cell
-from gru_jax._cells.checks import check_array, check_bools
+from gru_jax._cells.checks import check_array, check_bools, check_positive
 
 
 def check_cell(cell: Any) -> None:
@@ -75,6 +75,13 @@ def check_step_mask(
     if value is None:
         return None
     return check_bools(name, value, shape, like, f"put the time axis {place}, or broadcast it over the batch")
+
+
+def check_unroll(unroll: Any) -> int | None:
+    """Check for a positive integer or None."""
+    if unroll is None:
+        return None
+    return check_positive("unroll", unroll, remedy="1 runs one step at a time, None as many as suit the platform")
 
 
 def with_precision(precision: Any) -> AbstractContextManager[Any]:

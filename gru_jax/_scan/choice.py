@@ -68,7 +68,7 @@ def backend_for(
       The backend's name.
 
     Raises:
-      TypeError: for what is no cell.
+      TypeError: for what is no cell, or no float dtype.
       ValueError: for an unknown name, platform or shape, or a backend that was asked for by name and cannot serve.
 
     Example:
@@ -79,12 +79,21 @@ def backend_for(
     if platform is not None and platform not in SETTINGS:
         known = ", ".join(f'"{name}"' for name in SETTINGS)
         raise ValueError(f"platform: expected one of {known}, got {platform!r}; None stands for the default device's.")
-    sizes = _check_shape(shape)
-    problem = Problem(cell, platform or guess(), *sizes, jnp.dtype(dtype), check_precision(precision))
+    steps, rows, in_features, features = _check_shape(shape)
+    problem = Problem(
+        cell,
+        platform or guess(),
+        steps,
+        rows,
+        in_features,
+        features,
+        _check_dtype(dtype),
+        check_precision(precision),
+    )
     return next(_fitting(problem)).name if backend == "auto" else choose(backend, problem).name
 
 
-def _check_shape(shape: Any) -> Sequence[int | None]:
+def _check_shape(shape: Any) -> tuple[Any, ...]:
     if shape is None:
         return (None,) * 4
     sizes = list(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else []
@@ -93,4 +102,12 @@ def _check_shape(shape: Any) -> Sequence[int | None]:
             f"shape: expected four sizes (T, B, I, H), got {shape!r}; multiply the axes of the batch, as in "
             "(100, 8, 32, 64)."
         )
-    return sizes
+    return tuple(sizes)
+
+
+def _check_dtype(dtype: Any) -> jnp.dtype:
+    """The dtype, float64 also while JAX runs in 32 bits: this is a question, not a computation."""
+    found = jnp.dtype(dtype)
+    if not jnp.issubdtype(found, jnp.floating):
+        raise TypeError(f"dtype: expected a float dtype, got {dtype!r}; pass jnp.float32, for example.")
+    return found

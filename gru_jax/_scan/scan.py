@@ -18,7 +18,14 @@ from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_flag, check_inputs, check_positive, leading_shape
 from gru_jax._cells.placement import batch_sharding, gathered, place, varying_axes
 from gru_jax._cells.precision import input_dtype
-from gru_jax._scan.checks import check_cell, check_lengths, check_precision, check_step_mask, with_precision
+from gru_jax._scan.checks import (
+    check_cell,
+    check_lengths,
+    check_precision,
+    check_step_mask,
+    check_unroll,
+    with_precision,
+)
 from gru_jax._scan.choice import choose
 from gru_jax._scan.masks import restart_steps, restored_steps, valid_steps
 
@@ -177,9 +184,7 @@ def scan_lanes(
         backend=choose(backend, problem),
         name=backend,
         reverse=reverse,
-        unroll=None
-        if unroll is None
-        else check_positive("unroll", unroll, remedy="1 runs one step at a time, None suits the platform"),
+        unroll=check_unroll(unroll),
         remat=None if remat is None else check_positive("remat", remat, remedy="None keeps the carry of every step"),
         precision=precision,
     )

@@ -61,7 +61,7 @@ class GRU(nn.Module):
     dtype: Any = None
     param_dtype: Any = jnp.float32
     deterministic: bool | None = None
-    unroll: int = 1
+    unroll: int | None = None
     remat: int | None = None
     precision: Any = None
     backend: str = "auto"
