@@ -36,8 +36,10 @@ from gru_jax._backends import platforms
 from gru_jax._backends.backend import Backend, Problem
 from gru_jax._backends.chunks import run_in_chunks
 from gru_jax._backends.lanes import ROW, STEPS, WEIGHT, Place, by_direction, count_lanes, over_lanes, spread, unstack
+from gru_jax._backends.order import seen
 from gru_jax._backends.states import How, States, StatesStatic, Steps, gru_states
-from gru_jax._backends.tangents import Known, Linear, seen, tangents
+from gru_jax._backends.tangents import Known, Linear
+from gru_jax._backends.tangents_rules import tangents
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.gru import (
     GRUGates,
@@ -184,7 +186,7 @@ def _tangents_of_chunk(
 
 def _seen(how: How, hs: jax.Array, first: jax.Array, steps: Steps, restored: Any) -> jax.Array:
     """The state that each step sees; 0 in the padding, where the row's own may be NaN."""
-    h = seen(how, hs, first, steps.restart, restored if steps.restored is None else steps.restored)
+    h = seen(how.reverse, hs, first, steps.restart, restored if steps.restored is None else steps.restored)
     return h if steps.valid is None else jnp.where(steps.valid[..., None], h, 0)
 
 
@@ -248,7 +250,7 @@ def _tangent_of_p(how: How, operands: States, d_operands: States, hs: jax.Array,
     (params, start, steps, restored), d = operands, d_operands
     h = _seen(how, hs, start, steps, restored)
     starts = d.restored if d.steps.restored is None else d.steps.restored
-    dh = seen(how, dhs, d.start, steps.restart, starts)
+    dh = seen(how.reverse, dhs, d.start, steps.restart, starts)
     if steps.valid is not None:
         dh = jnp.where(steps.valid[..., None], dh, 0)
 

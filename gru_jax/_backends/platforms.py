@@ -17,7 +17,6 @@ import jax
 
 from gru_jax._backends.backend import Problem
 
-
 # The name of the setting that `jax.default_device` changes.
 DEFAULT_DEVICE = "jax_default_device"
 

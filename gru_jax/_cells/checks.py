@@ -35,8 +35,8 @@ def check_flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def check_dtype(name: str, dtype: Any) -> jnp.dtype:
-    """`dtype` as a JAX dtype; raises where it is no real float."""
+def float_dtype(name: str, dtype: Any) -> jnp.dtype:
+    """`dtype` as a dtype; raises where it is no real float."""
     try:
         # NumPy takes None for float64.
         found = None if dtype is None else jnp.dtype(dtype)
@@ -44,6 +44,12 @@ def check_dtype(name: str, dtype: Any) -> jnp.dtype:
         found = None
     if found is None or not jnp.issubdtype(found, jnp.floating):
         raise TypeError(f"{name}: expected a float dtype, got {dtype!r}; pass jnp.float32, for example.")
+    return found
+
+
+def check_dtype(name: str, dtype: Any) -> jnp.dtype:
+    """`dtype` as a dtype that JAX computes in now; raises where it is no real float."""
+    found = float_dtype(name, dtype)
     if found == jnp.dtype("float64") and not jax.config.read("jax_enable_x64"):
         raise TypeError(
             f"{name}: got float64 while JAX runs in 32 bits; "

@@ -23,7 +23,7 @@ from gru_jax._cells.checks import (
     outline,
 )
 from gru_jax._scan.checks import check_cell
-from gru_jax._scan.scan import scan_lanes
+from gru_jax._scan.lanes import scan_lanes
 
 DIRECTIONS = ("forward", "backward")
 

@@ -10,6 +10,7 @@ from gru_jax._backends.fused import fused
 from gru_jax._backends.platforms import SETTINGS, guess, rows_for
 from gru_jax._backends.scan import scan
 from gru_jax._cells.cell import Cell
+from gru_jax._cells.checks import float_dtype
 from gru_jax._scan.checks import check_cell, check_precision
 
 for backend in (scan, fused):
@@ -87,7 +88,7 @@ def backend_for(
         rows,
         in_features,
         features,
-        _check_dtype(dtype),
+        float_dtype("dtype", dtype),
         check_precision(precision),
     )
     return next(_fitting(problem)).name if backend == "auto" else choose(backend, problem).name
@@ -103,11 +104,3 @@ def _check_shape(shape: Any) -> tuple[Any, ...]:
             "(100, 8, 32, 64)."
         )
     return tuple(sizes)
-
-
-def _check_dtype(dtype: Any) -> jnp.dtype:
-    """The dtype, float64 also while JAX runs in 32 bits: this is a question, not a computation."""
-    found = jnp.dtype(dtype)
-    if not jnp.issubdtype(found, jnp.floating):
-        raise TypeError(f"dtype: expected a float dtype, got {dtype!r}; pass jnp.float32, for example.")
-    return found

@@ -342,7 +342,7 @@ def knows_platforms(tree):
     prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         names = [getattr(node, field, None) for field in ("id", "attr", "arg")]
-        if {"default_backend", "jax_default_device", "platform", "platforms"} & set(names):
+        if {"default_backend", "DEFAULT_DEVICE", "platform", "platforms"} & set(names):
             return True
         if isinstance(node, ast.Constant) and node.value in ("gpu", "tpu", "cuda", "rocm") and id(node) not in prose:
             return True
