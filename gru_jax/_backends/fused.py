@@ -35,7 +35,18 @@ from jax.ad_checkpoint import checkpoint_name
 from gru_jax._backends import platforms
 from gru_jax._backends.backend import Backend, Problem
 from gru_jax._backends.chunks import run_in_chunks
-from gru_jax._backends.lanes import ROW, STEPS, WEIGHT, Place, by_direction, count_lanes, over_lanes, spread, unstack
+from gru_jax._backends.lanes import (
+    ROW,
+    STEPS,
+    WEIGHT,
+    Place,
+    add_lane,
+    by_direction,
+    count_lanes,
+    over_lanes,
+    spread,
+    unstack,
+)
 from gru_jax._backends.order import seen
 from gru_jax._backends.states import How, States, StatesStatic, Steps, gru_states
 from gru_jax._backends.tangents import Known, Linear
@@ -82,8 +93,8 @@ def run(
     by_step = reset_carry is not None and reset_carry[0].ndim == xs.ndim
     restored = None if reset_carry is None else _stack(reset_carry, int(by_step))
     steps = Steps(
-        xs[:, None],
-        None if valid is None else valid[:, None],
+        add_lane(xs, 1),
+        None if valid is None else add_lane(valid, 1),
         None if restart is None else _stack(restart, 1),
         restored if by_step else None,
     )
@@ -97,7 +108,7 @@ def run(
 
 
 def _stack(lanes: Any, axis: int) -> jax.Array:
-    return jnp.stack(lanes, axis) if len(lanes) > 1 else jnp.expand_dims(lanes[0], axis)
+    return jnp.stack(lanes, axis) if len(lanes) > 1 else add_lane(lanes[0], axis)
 
 
 def _differentiate(static: StatesStatic, operands: States, tangents_in: States) -> tuple[Any, Any]:

@@ -154,7 +154,7 @@ def _backward(static: TangentsStatic, reverse: bool, lane: Operands, platform: s
 
     def step(carry: Any, now: Any) -> tuple[Any, Any]:
         mu, restored = carry
-        a, ct, restart = now
+        ct, a, restart = now
         lam = mu + ct
         mu, s = recur_back(how.options, w_h, a, lam)
         stopped = jnp.where(restart, mu, 0) if counts else None
@@ -166,8 +166,9 @@ def _backward(static: TangentsStatic, reverse: bool, lane: Operands, platform: s
 
     unroll = platforms.unroll_for(platform, how.unroll, known.h.shape[0], tangents=True)
     start = zero, zero if counts and not by_step else None
+    in_loop = a._replace(a_n=None) if how.options.reset_after else a
     (mu, restored), (lam, s, stopped) = lax.scan(
-        step, start, (a, ct, _wide_restart(known)), reverse=not reverse, unroll=unroll
+        step, start, (ct, in_loop, _wide_restart(known)), reverse=not reverse, unroll=unroll
     )
     if known.valid is not None:
         lam, s = (None if x is None else jnp.where(known.valid[..., None], x, 0) for x in (lam, s))

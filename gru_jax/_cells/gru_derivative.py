@@ -118,9 +118,10 @@ def drive_back(
     options: GRUOptions, w_h: tuple[jax.Array, ...], a: Coefficients, ct: jax.Array, s: jax.Array | None
 ) -> GRUPreActivations:
     """The transpose of `drive`; s is what `recur_back` returned, or None to compute it here."""
-    c_n = a.a_n * ct
     if options.reset_after:
-        return GRUPreActivations(a.a_r * ct, a.a_z * ct, c_n, a.a_q * ct)
+        q, n, z, r = a.a_q * ct, a.a_n * ct, a.a_z * ct, a.a_r * ct
+        return GRUPreActivations(r, z, n, q)
+    c_n = a.a_n * ct
     return GRUPreActivations(a.a_r * (_times_back(c_n, w_h[1]) if s is None else s), a.a_z * ct, c_n, c_n)
 
 
