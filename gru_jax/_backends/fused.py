@@ -40,7 +40,6 @@ from gru_jax._backends.lanes import (
     STEPS,
     WEIGHT,
     Place,
-    add_lane,
     by_direction,
     count_lanes,
     over_lanes,
@@ -93,8 +92,8 @@ def run(
     by_step = reset_carry is not None and reset_carry[0].ndim == xs.ndim
     restored = None if reset_carry is None else _stack(reset_carry, int(by_step))
     steps = Steps(
-        add_lane(xs, 1),
-        None if valid is None else add_lane(valid, 1),
+        jnp.expand_dims(xs, 1),
+        None if valid is None else jnp.expand_dims(valid, 1),
         None if restart is None else _stack(restart, 1),
         restored if by_step else None,
     )
@@ -108,7 +107,7 @@ def run(
 
 
 def _stack(lanes: Any, axis: int) -> jax.Array:
-    return jnp.stack(lanes, axis) if len(lanes) > 1 else add_lane(lanes[0], axis)
+    return jnp.stack(lanes, axis) if len(lanes) > 1 else jnp.expand_dims(lanes[0], axis)
 
 
 def _differentiate(static: StatesStatic, operands: States, tangents_in: States) -> tuple[Any, Any]:

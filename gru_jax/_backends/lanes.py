@@ -49,12 +49,12 @@ def over_lanes(function: Callable[[Any], Any], operands: Any, places: Sequence[P
     leaves, tree = jax.tree.flatten(operands)
     alone = [_is_one(leaf.shape[place.lanes]) for leaf, place in zip(leaves, places, strict=True)]
     leaves = [
-        drop_lane(leaf, place.lanes) if one else leaf for leaf, place, one in zip(leaves, places, alone, strict=True)
+        jnp.squeeze(leaf, place.lanes) if one else leaf for leaf, place, one in zip(leaves, places, alone, strict=True)
     ]
     call = lambda *leaves: function(tree.unflatten(leaves))  # noqa: E731
     if all(alone):
         out = call(*leaves)
-        return jax.tree.map(add_lane, out, jax.tree.broadcast(out_axes, out))
+        return jax.tree.map(jnp.expand_dims, out, jax.tree.broadcast(out_axes, out))
     mapped = tuple(None if one else place.lanes for one, place in zip(alone, places, strict=True))
     return jax.vmap(call, mapped, out_axes)(*leaves)
 
@@ -82,7 +82,7 @@ def by_direction(
 def unstack(leaf: jax.Array, axis: int) -> list[jax.Array]:
     """The lanes of an array, each without the axis."""
     # By `split`: its transpose joins cotangents, where that of slices adds each to zeros.
-    return [drop_lane(part, axis) for part in jnp.split(leaf, leaf.shape[axis], axis)]
+    return [jnp.squeeze(part, axis) for part in jnp.split(leaf, leaf.shape[axis], axis)]
 
 
 def _each(leaf: jax.Array, axis: int, period: int) -> list[jax.Array]:
@@ -100,19 +100,6 @@ def _join(*parts: jax.Array) -> jax.Array:
     if _is_one(parts[0].shape[axis]):
         return jnp.concatenate(parts, axis)
     return merge_axes(jnp.stack(parts, axis + 1), axis)
-
-
-def add_lane(leaf: jax.Array, axis: int) -> jax.Array:
-    """The leaf with one lane."""
-    # By `reshape`, whose transpose is one, too; that of `expand_dims` is a sum.
-    spec = _spec(leaf)
-    return _reshape(leaf, (*leaf.shape[:axis], 1, *leaf.shape[axis:]), (*spec[:axis], None, *spec[axis:]))
-
-
-def drop_lane(leaf: jax.Array, axis: int) -> jax.Array:
-    """The leaf without its only lane."""
-    spec = _spec(leaf)
-    return _reshape(leaf, (*leaf.shape[:axis], *leaf.shape[axis + 1 :]), (*spec[:axis], *spec[axis + 1 :]))
 
 
 def merge_axes(leaf: jax.Array, axis: int) -> jax.Array:
