@@ -50,6 +50,7 @@ from gru_jax._backends.order import seen
 from gru_jax._backends.states import How, States, StatesStatic, Steps, gru_states
 from gru_jax._backends.tangents import Known, Linear
 from gru_jax._backends.tangents_rules import tangents
+from gru_jax._backends.unit_axis import add_axis
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.gru import (
     GRUGates,
@@ -92,8 +93,8 @@ def run(
     by_step = reset_carry is not None and reset_carry[0].ndim == xs.ndim
     restored = None if reset_carry is None else _stack(reset_carry, int(by_step))
     steps = Steps(
-        jnp.expand_dims(xs, 1),
-        None if valid is None else jnp.expand_dims(valid, 1),
+        add_axis(xs, 1),
+        None if valid is None else add_axis(valid, 1),
         None if restart is None else _stack(restart, 1),
         restored if by_step else None,
     )
@@ -107,7 +108,7 @@ def run(
 
 
 def _stack(lanes: Any, axis: int) -> jax.Array:
-    return jnp.stack(lanes, axis) if len(lanes) > 1 else jnp.expand_dims(lanes[0], axis)
+    return jnp.stack(lanes, axis) if len(lanes) > 1 else add_axis(lanes[0], axis)
 
 
 def _differentiate(static: StatesStatic, operands: States, tangents_in: States) -> tuple[Any, Any]:

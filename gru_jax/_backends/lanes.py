@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec
 
+from gru_jax._backends.unit_axis import add_axis, drop_axis
+
 
 class Place(NamedTuple):
     """The axes of an array's lanes and batch; a weight has no batch."""
@@ -49,12 +51,12 @@ def over_lanes(function: Callable[[Any], Any], operands: Any, places: Sequence[P
     leaves, tree = jax.tree.flatten(operands)
     alone = [_is_one(leaf.shape[place.lanes]) for leaf, place in zip(leaves, places, strict=True)]
     leaves = [
-        jnp.squeeze(leaf, place.lanes) if one else leaf for leaf, place, one in zip(leaves, places, alone, strict=True)
+        drop_axis(leaf, place.lanes) if one else leaf for leaf, place, one in zip(leaves, places, alone, strict=True)
     ]
     call = lambda *leaves: function(tree.unflatten(leaves))  # noqa: E731
     if all(alone):
         out = call(*leaves)
-        return jax.tree.map(jnp.expand_dims, out, jax.tree.broadcast(out_axes, out))
+        return jax.tree.map(add_axis, out, jax.tree.broadcast(out_axes, out))
     mapped = tuple(None if one else place.lanes for one, place in zip(alone, places, strict=True))
     return jax.vmap(call, mapped, out_axes)(*leaves)
 
@@ -82,7 +84,7 @@ def by_direction(
 def unstack(leaf: jax.Array, axis: int) -> list[jax.Array]:
     """The lanes of an array, each without the axis."""
     # By `split`: its transpose joins cotangents, where that of slices adds each to zeros.
-    return [jnp.squeeze(part, axis) for part in jnp.split(leaf, leaf.shape[axis], axis)]
+    return [drop_axis(part, axis) for part in jnp.split(leaf, leaf.shape[axis], axis)]
 
 
 def _each(leaf: jax.Array, axis: int, period: int) -> list[jax.Array]:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from gru_jax._backends.backend import Backend, Problem
 from gru_jax._backends.chunks import run_in_chunks
+from gru_jax._backends.unit_axis import add_axis, drop_axis
 from gru_jax._cells.carry_checks import broadcast_carry, carry_shapes, check_carry
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_inputs, check_positive, leading_shape
@@ -160,8 +161,7 @@ def _run(
         # Zeroed here, not only where y and the carry are chosen: 0 * NaN in the backward pass would be NaN.
         xs = jax.tree.map(functools.partial(_zero_outside, valid), xs)
     carry, ys = _run_flat(plan, params, xs, carry, valid, resets, reset_carry, by_step)
-    carry = jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), carry)
-    return carry, tuple(y.reshape(y.shape[0], *batch, *y.shape[2:]) for y in ys)
+    return jax.tree.map(lambda leaf: _restore(leaf, 0, batch), carry), tuple(_restore(y, 1, batch) for y in ys)
 
 
 def _run_flat(
@@ -232,7 +232,16 @@ def _zero_outside(valid: jax.Array, x: jax.Array) -> jax.Array:
 
 def _flatten(leaf: jax.Array, start: int, axes: int) -> jax.Array:
     """The leaf, `axes` of its axes from `start` on merged into one."""
+    if axes == 0:
+        return add_axis(leaf, start)
     if axes == 1:
         return leaf
     size = math.prod(leaf.shape[start : start + axes])
     return leaf.reshape(*leaf.shape[:start], size, *leaf.shape[start + axes :])
+
+
+def _restore(leaf: jax.Array, start: int, batch: tuple[Any, ...]) -> jax.Array:
+    """The leaf with the axes that `_flatten` merged."""
+    if not batch:
+        return drop_axis(leaf, start)
+    return leaf.reshape(*leaf.shape[:start], *batch, *leaf.shape[start + 1 :])
