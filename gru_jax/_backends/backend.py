@@ -89,6 +89,8 @@ class Backend(NamedTuple):
         problem is no reason.
       states: a kernel's lowering of `gru_states`: `(static, operands) -> outputs`, traceable by JAX; see `states`.
       tangents: a kernel's lowering of `gru_tangents`, likewise; see `tangents`.
+      opaque: whether its programs hold primitives of this library. Tools that read the programs of JAX know only those
+        of JAX.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Backend(NamedTuple):
     refuses: Callable[[Problem], str]
     states: Callable[[Any, Any], Any] | None = None
     tangents: Callable[[Any, Any], Any] | None = None
+    opaque: bool = True
 
     @property
     def is_kernel(self) -> bool:

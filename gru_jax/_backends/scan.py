@@ -85,4 +85,4 @@ def _widen(leaf: jax.Array) -> jax.Array:
     return jnp.astype(leaf, carry_dtype(leaf.dtype)) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
-scan = Backend(name="scan", run=run, refuses=lambda problem: "")
+scan = Backend(name="scan", run=run, refuses=lambda problem: "", opaque=False)

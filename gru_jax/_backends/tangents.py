@@ -166,6 +166,7 @@ def _backward(static: TangentsStatic, reverse: bool, lane: Operands, platform: s
 
     unroll = platforms.unroll_for(platform, how.unroll, known.h.shape[0], tangents=True)
     start = zero, zero if counts and not by_step else None
+    # What the loop does not read stays out of it: XLA's order of what follows depends on it, by up to 9 % in time.
     in_loop = a._replace(a_n=None) if how.options.reset_after else a
     (mu, restored), (lam, s, stopped) = lax.scan(
         step, start, (ct, in_loop, _wide_restart(known)), reverse=not reverse, unroll=unroll

@@ -29,13 +29,13 @@ from gru_jax._cells.precision import carry_dtype
 
 
 class Coefficients(NamedTuple):
-    """The coefficients of the linear recurrence, `(..., H)` each."""
+    """The coefficients of the linear recurrence, `(..., H)` each; `recur_back` needs no a_n with reset_after=True."""
 
-    k: jax.Array
-    a_r: jax.Array
-    a_z: jax.Array
-    a_n: jax.Array
-    a_q: jax.Array
+    k: Any
+    a_r: Any
+    a_z: Any
+    a_n: Any
+    a_q: Any
 
 
 def is_custom(options: GRUOptions) -> bool:

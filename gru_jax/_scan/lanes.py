@@ -153,15 +153,17 @@ def _run(
         return jax.vmap(functools.partial(_run, plan), mapped, (0, 1))(*arrays)
 
     # None is an empty tree, so what was not given stays None.
-    xs, mask, resets = jax.tree.map(lambda leaf: _flatten(leaf, 1, len(batch)), (xs, mask, resets))
-    seq_lengths, carry = jax.tree.map(lambda leaf: _flatten(leaf, 0, len(batch)), (seq_lengths, carry))
-    reset_carry = jax.tree.map(lambda leaf: _flatten(leaf, int(by_step), len(batch)), reset_carry)
+    flat = functools.partial(_flatten, plan.backend, len(batch))
+    xs, mask, resets = jax.tree.map(lambda leaf: flat(leaf, 1), (xs, mask, resets))
+    seq_lengths, carry = jax.tree.map(lambda leaf: flat(leaf, 0), (seq_lengths, carry))
+    reset_carry = jax.tree.map(lambda leaf: flat(leaf, int(by_step)), reset_carry)
     valid = valid_steps(steps, seq_lengths, mask)
     if valid is not None:
         # Zeroed here, not only where y and the carry are chosen: 0 * NaN in the backward pass would be NaN.
         xs = jax.tree.map(functools.partial(_zero_outside, valid), xs)
     carry, ys = _run_flat(plan, params, xs, carry, valid, resets, reset_carry, by_step)
-    return jax.tree.map(lambda leaf: _restore(leaf, 0, batch), carry), tuple(_restore(y, 1, batch) for y in ys)
+    whole = functools.partial(_restore, plan.backend, batch)
+    return jax.tree.map(lambda leaf: whole(leaf, 0), carry), tuple(whole(y, 1) for y in ys)
 
 
 def _run_flat(
@@ -230,18 +232,18 @@ def _zero_outside(valid: jax.Array, x: jax.Array) -> jax.Array:
     return jnp.where(valid.reshape(valid.shape + (1,) * (x.ndim - valid.ndim)), x, jnp.zeros_like(x))
 
 
-def _flatten(leaf: jax.Array, start: int, axes: int) -> jax.Array:
+def _flatten(backend: Backend, axes: int, leaf: jax.Array, start: int) -> jax.Array:
     """The leaf, `axes` of its axes from `start` on merged into one."""
     if axes == 0:
-        return add_axis(leaf, start)
+        return add_axis(leaf, start) if backend.opaque else jnp.expand_dims(leaf, start)
     if axes == 1:
         return leaf
     size = math.prod(leaf.shape[start : start + axes])
     return leaf.reshape(*leaf.shape[:start], size, *leaf.shape[start + axes :])
 
 
-def _restore(leaf: jax.Array, start: int, batch: tuple[Any, ...]) -> jax.Array:
+def _restore(backend: Backend, batch: tuple[Any, ...], leaf: jax.Array, start: int) -> jax.Array:
     """The leaf with the axes that `_flatten` merged."""
     if not batch:
-        return drop_axis(leaf, start)
+        return drop_axis(leaf, start) if backend.opaque else jnp.squeeze(leaf, start)
     return leaf.reshape(*leaf.shape[:start], *batch, *leaf.shape[start + 1 :])

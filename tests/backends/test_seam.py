@@ -97,6 +97,21 @@ def test_both_directions_are_lanes_of_one_call():
     assert bound(jax.grad(run), stack, xs)[0] == ("gru_states", 2, B)
 
 
+@pytest.mark.parametrize("cell", [CELL, gru_jax.lstm()], ids=["gru", "lstm"])
+def test_scan_is_made_of_operations_of_jax(cell):
+    """Tools that read programs know no others."""
+
+    def names(jaxpr):
+        for equation in jaxpr.eqns:
+            yield equation.primitive.name
+            for inner in jax.extend.core.jaxprs_in_params(equation.params):
+                yield from names(inner)
+
+    params, x = cell.init(jax.random.key(0), I, H), problem()[1][:, 0]
+    run = jax.grad(lambda p: jnp.sum(gru_jax.scan(cell, p, x, backend="scan")[1]))
+    assert not {"gru_states", "gru_tangents", "unit_axis"} & set(names(jax.make_jaxpr(run)(params).jaxpr))
+
+
 def test_directions_of_different_widths_are_two_calls():
     xs = problem()[1]
     layer = tuple(CELL.init(jax.random.key(i), I, width) for i, width in enumerate((H, H + 1)))
