@@ -5,7 +5,7 @@ call: rows and lanes are apart from each other, steps and features are not.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import jax
 from jax.experimental.custom_partitioning import custom_partitioning
@@ -13,14 +13,17 @@ from jax.experimental.custom_partitioning import custom_partitioning
 from gru_jax._backends.lanes import Place, count_lanes, place_of_state
 
 
-def runs_on_many_devices(context: Any) -> bool:
-    """Whether a program that is lowered in this context is to be cut by the compiler."""
+def cut_by(context: Any) -> Literal["nobody", "compiler", "both"]:
+    """Who cuts the arrays of a program that is lowered in this context over devices.
+
+    Nobody does on one device, and inside `jax.shard_map`, where they are cut already. It is "both" inside one that
+    leaves some axes of the mesh to the compiler.
+    """
     axes = context.module_context.axis_context
     manual = getattr(axes, "manual_axes", None)
-    if manual is not None:
-        # Inside `jax.shard_map`, arrays are cut already.
-        return set(manual) != set(axes.mesh.axis_names)
-    return (axes.num_devices or 1) > 1
+    if manual is None:
+        return "compiler" if (axes.num_devices or 1) > 1 else "nobody"
+    return "nobody" if set(manual) == set(axes.mesh.axis_names) else "both"
 
 
 def partitioned(run: Callable[[Any, Any], Any], places: Callable[[Any], list[Place]]) -> Callable[[Any, Any], Any]:

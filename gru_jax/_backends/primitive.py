@@ -26,7 +26,7 @@ from gru_jax._backends.lanes import (
     place_of_state,
     split_axis,
 )
-from gru_jax._backends.partitioned import partitioned, runs_on_many_devices
+from gru_jax._backends.partitioned import cut_by, partitioned
 
 
 class LanePrimitive:
@@ -131,10 +131,11 @@ class LanePrimitive:
         operands = tree.unflatten(context.avals_in)
         platform = platforms.named(context.platforms or context.module_context.platforms)
         problem = self.problem(static, operands)._replace(platform=platform)
-        kernel = kernel_for(static.how.backend, problem, exported=_is_exported(context))
+        cut = cut_by(context)
+        kernel = kernel_for(static.how.backend, problem, exported=_is_exported(context), shared=cut == "both")
         run = functools.partial(self.program, platform=platform)
         if kernel is not None:
-            run = self._lowering_of(kernel, problem, run, many=runs_on_many_devices(context))
+            run = self._lowering_of(kernel, problem, run, many=cut == "compiler")
             # A kernel knows of shapes and dtypes alone: how its operands are sharded is not its business.
             plain = [jax.core.ShapedArray(aval.shape, aval.dtype) for aval in context.avals_in]
             context = context.replace(avals_in=plain)
@@ -157,13 +158,15 @@ class LanePrimitive:
         return partitioned(run, self.places) if many else run
 
 
-def kernel_for(backend: str, problem: Problem, *, exported: bool = False) -> Backend | None:
+def kernel_for(backend: str, problem: Problem, *, exported: bool, shared: bool) -> Backend | None:
     """The kernel that lowers this problem, or None for the default program.
+
+    `exported` is whether the program is, `shared` whether `jax.shard_map` and the compiler both cut its arrays.
 
     Raises:
       ValueError: for a kernel that was asked for by name and cannot serve.
     """
-    reason = _no_call(problem, exported)
+    reason = _no_call(problem, exported, shared)
     if backend == "auto":
         if reason:
             return None
@@ -179,10 +182,12 @@ def kernel_for(backend: str, problem: Problem, *, exported: bool = False) -> Bac
     return asked
 
 
-def _no_call(problem: Problem, exported: bool) -> str:
+def _no_call(problem: Problem, exported: bool, shared: bool) -> str:
     """Why no kernel may be called, whichever it is, or ""."""
     if exported:
         return "an exported program holds no call of this library's"
+    if shared:
+        return "jax.shard_map leaves axes of the mesh to the compiler"
     if problem.platform is None:
         return "it is lowered for several platforms at once"
     if not all(isinstance(size, int) for size in (problem.steps, problem.batch)):

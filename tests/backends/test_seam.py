@@ -325,6 +325,36 @@ def test_a_batch_sharded_over_devices_is_never_gathered(backend):
     run_apart(SHARDED, backend)
 
 
+PARTIAL = """
+import os
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+import jax, jax.numpy as jnp
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+import gru_jax
+from gru_jax._backends import platforms
+import tests.throwaway_kernel
+cell = gru_jax.gru()
+params, xs = cell.init(jax.random.key(0), 3, 4), jax.random.normal(jax.random.key(1), (6, 8, 3))
+value = lambda p, x, backend="auto": jnp.sum(gru_jax.scan(cell, p, x, backend=backend)[1] ** 2)
+mesh = jax.make_mesh((2, 2), ("d", "m"), axis_types=(AxisType.Auto,) * 2)
+platforms.ROWS = (platforms.Row("gru", "cpu", "twin"), *platforms.ROWS)
+with jax.set_mesh(mesh):
+    x = jax.device_put(xs, NamedSharding(mesh, P(None, ("d", "m"))))
+    specs = dict(in_specs=(P(), P(None, "d")), out_specs=P(), axis_names={"d"})
+    run = lambda backend: jax.shard_map(lambda p, x: jax.lax.psum(value(p, x, backend), "d"), **specs)
+    for found, e in zip(jax.jit(jax.grad(run("auto")))(params, x), jax.grad(value)(params, xs, "scan")):
+        assert jnp.max(jnp.abs(found - e)) < 1e-4
+    try:
+        jax.jit(run("twin"))(params, x)
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_no_kernel_where_shard_map_and_the_compiler_both_cut():
+    assert 'backend: "twin" cannot run here: jax.shard_map leaves axes' in run_apart(PARTIAL)
+
+
 CACHED = """
 import jax, jax.numpy as jnp, gru_jax
 import tests.throwaway_kernel
