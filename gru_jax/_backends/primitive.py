@@ -28,6 +28,8 @@ from gru_jax._backends.lanes import (
 )
 from gru_jax._backends.partitioned import cut_by, partitioned
 
+NO_MESH = jax.sharding.AbstractMesh((), ())
+
 
 class LanePrimitive:
     """A primitive over arrays with lanes.
@@ -57,7 +59,7 @@ class LanePrimitive:
         self.primitive.multiple_results = True
         self.primitive.def_impl(self._run)
         self._compiled = jax.jit(self._bind, static_argnames=("static", "tree"))
-        self.primitive.def_abstract_eval(lambda *avals, static, tree: self._outputs(avals, static, tree)[0])
+        self.primitive.def_abstract_eval(lambda *avals, static, tree: self._outputs_of(avals, static, tree)[0])
         batching.primitive_batchers[self.primitive] = self._batch
         mlir.register_lowering(self.primitive, self._lower)
         needs_devices(self.primitive)
@@ -67,7 +69,7 @@ class LanePrimitive:
         """The outputs; `static` is hashable and has `how`, operands that are None stay None."""
         leaves, tree = jax.tree.flatten(operands)
         outs = self.primitive.bind(*leaves, static=static, tree=tree)
-        return self._outputs(tuple(map(jax.typeof, leaves)), static, tree)[1].unflatten(outs)
+        return self._outputs_of(tuple(map(jax.typeof, leaves)), static, tree)[1].unflatten(outs)
 
     def def_jvp(self, rule: Callable[[Any, Any, Any], tuple[Any, Any]]) -> None:
         """The derivative: `(static, operands, tangents) -> (outputs, their tangents)`; a tangent of None is zero."""
@@ -87,7 +89,7 @@ class LanePrimitive:
 
         def transpose(cotangents: Any, *leaves: Any, static: Any, tree: Any) -> list[Any]:
             known = tuple(leaf.aval if ad.is_undefined_primal(leaf) else jax.typeof(leaf) for leaf in leaves)
-            outs = self._outputs(known, static, tree)[1]
+            outs = self._outputs_of(known, static, tree)[1]
             given = outs.unflatten([None if type(ct) is ad.Zero else ct for ct in cotangents])
             return rule(static, tree.unflatten(leaves), given)
 
@@ -101,8 +103,12 @@ class LanePrimitive:
     def _bind(self, *leaves: Any, static: Any, tree: Any) -> Any:
         return self.primitive.bind(*leaves, static=static, tree=tree)
 
-    def _outputs(self, avals: Any, static: Any, tree: Any) -> tuple[Any, Any]:
+    def _outputs_of(self, avals: Any, static: Any, tree: Any) -> tuple[Any, Any]:
         """The types and the tree of what is returned, sharding and varying axes as the default program has them."""
+        # A type names the mesh that is set, which the operands' types need not tell.
+        return self._outputs(avals, static, tree, jax.sharding.get_abstract_mesh())
+
+    def _outputs(self, avals: Any, static: Any, tree: Any, mesh: Any) -> tuple[Any, Any]:
         structures: list[Any] = []
 
         def flat(*leaves: Any) -> list[Any]:
@@ -152,7 +158,8 @@ class LanePrimitive:
             # Asked again, as a shard is smaller than the whole.
             local = self.problem(static, operands)._replace(platform=problem.platform)
             chosen = default if kernel.refuses(local) else getattr(kernel, self.kernel)
-            with jax.named_scope(f"{self.name}.{kernel.name}"):
+            # Without the mesh that is set: a kernel's arrays are whole, or a device's own.
+            with jax.named_scope(f"{self.name}.{kernel.name}"), jax.sharding.use_abstract_mesh(NO_MESH):
                 return chosen(static, operands)
 
         return partitioned(run, self.places) if many else run

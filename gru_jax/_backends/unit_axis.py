@@ -18,7 +18,8 @@ def _move(x: Any, *, axis: int, adds: bool) -> jax.Array:
 
 
 @functools.lru_cache(maxsize=1024)
-def _type(aval: Any, axis: int, adds: bool) -> Any:
+def _type(aval: Any, axis: int, adds: bool, mesh: Any) -> Any:
+    """The type of the result; it names the mesh that is set, which the operand's need not tell."""
     return jax.make_jaxpr(functools.partial(_move, axis=axis, adds=adds))(aval).out_avals[0]
 
 
@@ -32,7 +33,7 @@ def _batch(leaves: Any, mapped: Any, *, axis: int, adds: bool) -> tuple[jax.Arra
 
 unit_axis = Primitive("unit_axis")
 unit_axis.def_impl(_move)
-unit_axis.def_abstract_eval(lambda aval, axis, adds: _type(aval, axis, adds))
+unit_axis.def_abstract_eval(lambda aval, axis, adds: _type(aval, axis, adds, jax.sharding.get_abstract_mesh()))
 ad.deflinear2(unit_axis, lambda ct, _, axis, adds: [unit_axis.bind(ct, axis=axis, adds=not adds)])
 batching.primitive_batchers[unit_axis] = _batch
 mlir.register_lowering(unit_axis, mlir.lower_fun(_move, multiple_results=False))
