@@ -11,7 +11,7 @@ that stores what it compiled.
 import jax
 import numpy as np
 
-from gru_jax._backends.backend import Backend, register
+from gru_jax._backends.backend import BACKENDS, Backend, Problem, register
 from gru_jax._backends.fused import fused
 from gru_jax._backends.states import gru_states
 from gru_jax._backends.tangents import Linear, gru_tangents
@@ -238,6 +238,14 @@ def refuses(problem):
         return "it computes tanh and the logistic function alone"
     return ""
 
+
+def serves(name, cell):
+    """Whether a backend of the package serves a cell."""
+    return not OURS[name].refuses(Problem(cell))
+
+
+# The backends that the package has by itself.
+OURS = dict(BACKENDS)
 
 throwaway = register(Backend("throwaway", fused.run, refuses, states, tangents))
 twin = register(

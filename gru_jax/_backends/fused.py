@@ -63,6 +63,7 @@ from gru_jax._cells.gru import (
     step_of,
 )
 from gru_jax._cells.gru_derivative import total
+from gru_jax._cells.placement import batch_sharding, place
 from gru_jax._cells.precision import compute_params, matmul
 
 # The name of the setting that `jax.default_matmul_precision` changes.
@@ -86,6 +87,7 @@ def run(
     backend: str,
 ) -> tuple[tuple[Any, ...], tuple[jax.Array, ...]]:
     """See `Run`."""
+    carry, reset_carry = jax.tree.map(_whole_features, (carry, reset_carry))
     precision = getattr(jax.config, PRECISION)
     how = How(cell, xs.shape[-1], reverse, unroll, precision, backend)
     # Wide even for bfloat16 weights: the sums over chunks that make their gradients are rounded once, at the end.
@@ -107,6 +109,11 @@ def run(
     return last, tuple(unstack(ys, 1))
 
 
+def _whole_features(leaf: jax.Array) -> jax.Array:
+    """A state; on a mesh of explicit axes with its features whole on every device, as each step needs all."""
+    return place(leaf, (*batch_sharding(leaf, range(leaf.ndim - 1)), None), frozenset())
+
+
 def _stack(lanes: Any, axis: int) -> jax.Array:
     return jnp.stack(lanes, axis) if len(lanes) > 1 else add_axis(lanes[0], axis)
 
@@ -124,8 +131,9 @@ def _differentiate(static: StatesStatic, operands: States, tangents_in: States) 
     outs = jax.tree.map(lambda out: checkpoint_name(out, NAME), gru_states(StatesStatic(how, keeps_p), operands))
     hs, p = outs if keeps_p else (*outs, None)
     if not hs.shape[0]:
-        dhs = hs
-    elif mixed and (cut.steps != total_steps or platforms.settings_for(platform).directions_apart):
+        empty = outs if static.keeps_p else (hs,)
+        return empty, empty
+    if mixed and (cut.steps != total_steps or platforms.settings_for(platform).directions_apart):
         dhs = _apart(how, operands, tangents_in, hs, p, cut.steps)
     else:
         dhs = _in_chunks(how, operands, tangents_in, hs, p, cut.steps)

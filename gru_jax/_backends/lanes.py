@@ -167,26 +167,40 @@ def _front(leaf: jax.Array, mapped: int) -> Any:
 
 def fold_in(leaf: jax.Array, mapped: int | None, place: Place, size: Any) -> jax.Array:
     """The leaf with a mapped axis merged into its batch, in front; a weight as it is."""
-    return leaf if place.batch is None else merge_axes(_lead(leaf, mapped, place.batch, size), place.batch)
+    return leaf if place.batch is None else merge_axes(_lead(leaf, mapped, place.batch, size, None), place.batch)
 
 
-def lane_in(leaf: jax.Array, mapped: int | None, place: Place, size: Any, lanes: Any) -> jax.Array:
-    """The leaf with a mapped axis merged into its lanes, in front, each of which has `lanes`."""
+def lane_in(
+    leaf: jax.Array, mapped: int | None, place: Place, size: Any, lanes: Any, sharded: str | tuple[str, ...] | None
+) -> jax.Array:
+    """The leaf with a mapped axis merged into its lanes, in front, each of which has `lanes`.
+
+    `sharded` is how the mapped axis is sharded by the types of those that have it.
+    """
     axis = place.lanes
     if mapped is None and _is_one(leaf.shape[axis]):
         return leaf
-    leaf = _lead(leaf, mapped, axis, size)
+    leaf = _lead(leaf, mapped, axis, size, sharded)
     if _is_one(leaf.shape[axis + 1]) and not _is_one(lanes):
-        leaf = _widened(leaf, axis + 1, lanes)
+        leaf = _widened(leaf, axis + 1, lanes, None)
     return merge_axes(leaf, axis)
 
 
-def _lead(leaf: jax.Array, mapped: int | None, axis: int, size: Any) -> jax.Array:
+def sharding_of_mapped(leaves: Sequence[jax.Array], mapped: Mapped) -> Any:
+    """How the mapped axis is sharded by the types of the leaves; None if it is not."""
+    specs = (_spec(leaf)[m] for leaf, m in zip(leaves, mapped, strict=True) if m is not None)
+    return next((spec for spec in specs if spec), None)
+
+
+def _lead(leaf: jax.Array, mapped: int | None, axis: int, size: Any, sharded: Any) -> jax.Array:
     """The leaf with the mapped axis at `axis`; with an axis of that size if it has none."""
     if mapped is not None:
         return jnp.moveaxis(leaf, mapped, axis)
-    return _widened(jnp.expand_dims(leaf, axis), axis, size)
+    return _widened(jnp.expand_dims(leaf, axis), axis, size, sharded)
 
 
-def _widened(leaf: jax.Array, axis: int, size: Any) -> jax.Array:
-    return jnp.broadcast_to(leaf, (*leaf.shape[:axis], size, *leaf.shape[axis + 1 :]))
+def _widened(leaf: jax.Array, axis: int, size: Any, sharded: Any) -> jax.Array:
+    spec = _spec(leaf)
+    spec = (*spec[:axis], sharded, *spec[axis + 1 :])
+    sharding = PartitionSpec(*spec) if any(spec) else None
+    return jnp.broadcast_to(leaf, (*leaf.shape[:axis], size, *leaf.shape[axis + 1 :]), out_sharding=sharding)

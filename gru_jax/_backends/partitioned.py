@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import jax
 from jax.experimental.custom_partitioning import custom_partitioning
+from jax.sharding import NamedSharding, PartitionSpec
 
 from gru_jax._backends.lanes import Place, count_lanes, place_of_state
 
@@ -37,21 +38,51 @@ def partitioned(run: Callable[[Any, Any], Any], places: Callable[[Any], list[Pla
         def of_shard(*leaves: Any) -> tuple[Any, ...]:
             return tuple(jax.tree.leaves(run(static, tree.unflatten(leaves))))
 
+        ends = places(operands)
+        mixed = len(set(static.how.reverse)) > 1
+
+        def partition(mesh: Any, ins: Any, outs: Any) -> Any:
+            axes = _axes_of_mesh(ins, ends, mixed=mixed)
+            results = tuple(_sharding(mesh, out.shape, place_of_state(out), axes) for out in outs)
+            given = tuple(_sharding(mesh, leaf.shape, place, axes) for leaf, place in zip(ins, ends, strict=True))
+            return mesh, of_shard, results, given
+
         call = custom_partitioning(of_shard)
-        rule, replicated = _rule(leaves, places(operands), shapes, mixed=len(set(static.how.reverse)) > 1)
-        call.def_partition(
-            partition=lambda mesh, ins, outs: (
-                mesh,
-                of_shard,
-                tuple(out.sharding for out in outs),
-                tuple(leaf.sharding for leaf in ins),
-            ),
-            sharding_rule=rule,
-            need_replication_factors=replicated,
-        )
+        rule, replicated = _rule(leaves, ends, shapes, mixed=mixed)
+        call.def_partition(partition=partition, sharding_rule=rule, need_replication_factors=replicated)
         return out_tree.unflatten(call(*leaves))
 
     return cut
+
+
+def _axes_of_mesh(leaves: Any, places: list[Place], *, mixed: bool) -> tuple[Any, Any]:
+    """The axes of the mesh along which lanes and rows are cut, whatever each operand came with.
+
+    Rows are cut as those of the first array of steps are. Lanes follow the first array that has them all, unless they
+    run in both directions, or the rows take the same axes.
+    """
+    rows = next(_part(leaf, place.batch) for leaf, place in zip(leaves, places, strict=True) if place.batch == 2)
+    count = count_lanes(leaves, places)
+    all_lanes = (_part(leaf, p.lanes) for leaf, p in zip(leaves, places, strict=True) if leaf.shape[p.lanes] == count)
+    lanes = None if mixed else next((part for part in all_lanes if part), None)
+    taken = {rows} if isinstance(rows, str) else set(rows or ())
+    return (None if lanes and taken & ({lanes} if isinstance(lanes, str) else set(lanes)) else lanes), rows
+
+
+def _part(leaf: Any, axis: int | None) -> Any:
+    """The axes of the mesh that cut this axis of an operand."""
+    spec = tuple(leaf.sharding.spec)
+    return spec[axis] if axis is not None and axis < len(spec) else None
+
+
+def _sharding(mesh: Any, shape: tuple[int, ...], place: Place, axes: tuple[Any, Any]) -> NamedSharding:
+    """The sharding of an operand or a result; one lane that serves all is whole everywhere."""
+    spec: list[Any] = [None] * len(shape)
+    if shape[place.lanes] != 1:
+        spec[place.lanes] = axes[0]
+    if place.batch is not None:
+        spec[place.batch] = axes[1]
+    return NamedSharding(mesh, PartitionSpec(*spec))
 
 
 def _rule(leaves: Any, places: list[Place], outs: Any, *, mixed: bool) -> tuple[str, tuple[str, ...]]:

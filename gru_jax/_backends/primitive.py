@@ -24,6 +24,7 @@ from gru_jax._backends.lanes import (
     fold_in,
     lane_in,
     place_of_state,
+    sharding_of_mapped,
     split_axis,
 )
 from gru_jax._backends.partitioned import cut_by, partitioned
@@ -129,7 +130,9 @@ class LanePrimitive:
             outs = self(static, tree.unflatten([fold_in(leaf, m, place, size) for leaf, m, place in all_of]))
             axes, sizes = [place_of_state(out).lanes + 1 for out in jax.tree.leaves(outs)], (size, rows)
         else:
-            outs = self(static, tree.unflatten([lane_in(leaf, m, place, size, lanes) for leaf, m, place in all_of]))
+            sharded = sharding_of_mapped(leaves, mapped)
+            more = [lane_in(leaf, m, place, size, lanes, sharded) for leaf, m, place in all_of]
+            outs = self(static, tree.unflatten(more))
             axes, sizes = [place_of_state(out).lanes for out in jax.tree.leaves(outs)], (size, lanes)
         return [split_axis(out, axis, sizes) for out, axis in zip(jax.tree.leaves(outs), axes, strict=True)], axes
 
@@ -157,7 +160,13 @@ class LanePrimitive:
         def run(static: Any, operands: Any) -> Any:
             # Asked again, as a shard is smaller than the whole.
             local = self.problem(static, operands)._replace(platform=problem.platform)
-            chosen = default if kernel.refuses(local) else getattr(kernel, self.kernel)
+            reason = kernel.refuses(local)
+            if reason and static.how.backend != "auto":
+                raise ValueError(
+                    f'backend: "{kernel.name}" cannot run the part of a device, {local.batch} rows: {reason}; '
+                    'pass backend="auto" or "fused".'
+                )
+            chosen = default if reason else getattr(kernel, self.kernel)
             # Without the mesh that is set: a kernel's arrays are whole, or a device's own.
             with jax.named_scope(f"{self.name}.{kernel.name}"), jax.sharding.use_abstract_mesh(NO_MESH):
                 return chosen(static, operands)

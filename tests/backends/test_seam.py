@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import gru_jax
-from gru_jax._backends import platforms
-from gru_jax._backends.backend import BACKENDS
+from gru_jax._backends import platforms, states
+from gru_jax._backends.backend import BACKENDS, Problem
 from tests import throwaway_kernel
 from tests.cases import relative_error
 from tests.places import CHECKOUT
@@ -323,6 +323,87 @@ def run_apart(code, *arguments, **environment):
 def test_a_batch_sharded_over_devices_is_never_gathered(backend):
     """Eight host devices, automatic and explicit axes; a kernel is cut along rows and lanes."""
     run_apart(SHARDED, backend)
+
+
+MESHES = """
+import os, sys
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+import jax, jax.numpy as jnp, numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+import gru_jax
+import tests.throwaway_kernel
+rng = np.random.default_rng(0)
+draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+cell = gru_jax.gru()
+params, xs, carry = cell.init(jax.random.key(0), 3, 4), draw(6, 8, 3), draw(8, 4)
+members = jax.tree.map(lambda leaf: jnp.stack([leaf, 0.5 * leaf]), params)
+wide_xs, wide_carry = draw(6, 8, 4, 3), draw(8, 4, 4)
+
+def one(p, x, c, b):
+    return jnp.sum(gru_jax.scan(cell, p, x, c, backend=b)[1] ** 2)
+
+def both(p, x, c, b):
+    return jnp.sum(gru_jax.scan_layers(cell, ((p, p),), x, ((c, c),), backend=b)[1] ** 2)
+
+def ensemble(p, x, c, b):
+    return jnp.sum(jax.vmap(lambda p: both(p, x, c, b))(p))
+
+def rows(p, x, c, b):
+    return jnp.sum(jax.vmap(lambda x, c: both(p, x, c, b), (1, 0))(x, c))
+
+CASES = {
+    "two axes of the batch": (both, params, wide_xs, wide_carry, P(), P(None, "d", "e"), P("d", "e")),
+    "features of the carry": (one, params, xs, carry, P(), P(None, "d"), P("d", "e")),
+    "a carry sharded otherwise": (one, params, xs, carry, P(), P(None, "d"), P("e")),
+    "time": (one, params, draw(8, 8, 3), carry, P(), P("d"), P()),
+    "columns of weights": (one, params, xs, carry, P(None, "e"), P(None, "d"), P("d")),
+    "members": (ensemble, members, xs, carry, P("e"), P(None, "d"), P("d")),
+    "rows": (rows, params, wide_xs, wide_carry, P(), P(None, "d", "e"), P("d", "e")),
+}
+# One mesh after the other in one process: nothing of the first may be remembered for the second.
+for kind in (AxisType.Auto, AxisType.Explicit):
+    mesh = jax.make_mesh((4, 2), ("d", "e"), axis_types=(kind,) * 2)
+    for name, (function, p, x, c, *specs) in CASES.items():
+        wanted = jax.grad(function, argnums=(0, 1, 2))(p, x, c, "scan")
+        place = lambda leaf, spec: jax.device_put(leaf, NamedSharding(mesh, P(*tuple(spec)[: leaf.ndim])))
+        with jax.set_mesh(mesh):
+            placed = [jax.tree.map(lambda leaf: place(leaf, spec), tree) for tree, spec in zip((p, x, c), specs)]
+            gradient = jax.grad(lambda *a: function(*a, sys.argv[1]), argnums=(0, 1, 2))
+            found = jax.jit(gradient)(*placed)
+        for one_found, e in zip(jax.tree.leaves(found), jax.tree.leaves(wanted)):
+            assert np.max(np.abs(np.asarray(one_found) - np.asarray(e))) < 1e-5 * np.max(np.abs(e)), (kind, name)
+"""
+
+
+@pytest.mark.parametrize("backend", ["fused", "twin"])
+def test_any_sharding_on_a_mesh_of_two_axes(backend):
+    run_apart(MESHES, backend)
+
+
+def test_a_kernel_by_name_raises_where_a_shard_is_refused(monkeypatch):
+    """The part of a device poses a problem of its own."""
+    wide_only = lambda problem: "it takes 4 rows or more" if problem.batch is not None and problem.batch < 4 else ""  # noqa: E731
+    primitive = states.gru_states
+    kernel = twin._replace(refuses=wide_only)
+    monkeypatch.setitem(BACKENDS, twin.name, kernel)
+    how = states.How(CELL, I, (False,), None, None, twin.name)
+    params, xs = problem()
+    lane = lambda leaf: leaf[None]  # noqa: E731
+    operands = states.States(
+        jax.tree.map(lane, params), jnp.zeros((1, 2, H)), states.Steps(xs[:, None, :2], None, None, None), None
+    )
+    local = primitive._lowering_of(kernel, Problem(CELL, "cpu"), None, many=False)
+    with pytest.raises(ValueError, match='"twin" cannot run the part of a device, 2 rows: it takes 4 rows or more'):
+        local(states.StatesStatic(how, keeps_p=False), operands)
+
+
+def test_no_steps_have_second_derivatives():
+    """Also where p is kept, beside wide inputs."""
+    cell = gru_jax.gru()
+    params, carry = cell.init(jax.random.key(0), 500, 20), jnp.ones((5, 20))
+    value = lambda c: jnp.sum(jnp.sin(gru_jax.scan(cell, params, jnp.zeros((0, 5, 500)), c)[0]))  # noqa: E731
+    expected = jax.hessian(lambda c: jnp.sum(jnp.sin(c)))(carry)
+    assert relative_error(jax.hessian(value)(carry), expected) < 1e-6
 
 
 PARTIAL = """
