@@ -42,6 +42,8 @@ def partitioned(run: Callable[[Any, Any], Any], places: Callable[[Any], list[Pla
         mixed = len(set(static.how.reverse)) > 1
 
         def partition(mesh: Any, ins: Any, outs: Any) -> Any:
+            if mesh.empty:
+                return mesh, of_shard, *_as_they_came(ins, outs, ends)
             axes = _axes_of_mesh(ins, ends, mixed=mixed)
             results = tuple(_sharding(mesh, out.shape, place_of_state(out), axes) for out in outs)
             given = tuple(_sharding(mesh, leaf.shape, place, axes) for leaf, place in zip(ins, ends, strict=True))
@@ -53,6 +55,26 @@ def partitioned(run: Callable[[Any, Any], Any], places: Callable[[Any], list[Pla
         return out_tree.unflatten(call(*leaves))
 
     return cut
+
+
+def _as_they_came(ins: Any, outs: Any, places: list[Place]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Shardings of results and operands where no mesh tells the names of its axes; all whole where they do not fit."""
+    ends = [*((out, place_of_state(out)) for out in outs), *zip(ins, places, strict=True)]
+    lanes = count_lanes(ins, places)
+    cuts: set[tuple[int, int]] = set()
+    for leaf, place in ends:
+        local = leaf.sharding.shard_shape(leaf.shape)
+        for axis, (size, whole) in enumerate(zip(local, leaf.shape, strict=True)):
+            if axis == place.batch:
+                cuts.add((0, size))
+            elif axis == place.lanes and whole == lanes:
+                cuts.add((1, size))
+            elif size != whole:
+                cuts |= {(0, -1), (0, -2)}
+    if len(cuts) <= 2 and len({kind for kind, _ in cuts}) == len(cuts):
+        return tuple(out.sharding for out in outs), tuple(leaf.sharding for leaf in ins)
+    whole_of = lambda leaf: type(leaf.sharding).get_replicated(leaf.sharding._device_assignment)  # noqa: E731
+    return tuple(map(whole_of, outs)), tuple(map(whole_of, ins))
 
 
 def _axes_of_mesh(leaves: Any, places: list[Place], *, mixed: bool) -> tuple[Any, Any]:

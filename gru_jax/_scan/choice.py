@@ -53,8 +53,8 @@ def backend_for(
 ) -> str:
     """The name of the backend that `scan(cell, ..., backend=backend)` runs on.
 
-    The answer comes from a table alone: no device is asked and nothing is compiled. `jax.export` and batches of a
-    symbolic size run on "fused" where a kernel is named here.
+    The answer comes from a table: nothing is compiled, and with a `platform` no device is asked. `jax.export` and
+    batches of a symbolic size run on "fused" where a kernel is named here.
 
     Args:
       cell: the cell.
