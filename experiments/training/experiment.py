@@ -1,6 +1,7 @@
 """What a config stands for: the task, the model, the state of training, and one step of training."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -65,6 +66,7 @@ class Experiment:
     schedule: optax.Schedule
     """Learning rate at update 0, 1, ..."""
 
+    @functools.cached_property
     def first_layer(self) -> FirstLayer:
         """The first recurrent layer, on a batch of training."""
         return first_layer(self.model, self.train_batch(1).inputs)
@@ -153,7 +155,7 @@ def assemble(config: Config) -> Experiment:
         optimizer=build_optimizer(config.optimizer, steps),
         schedule=learning_rate_schedule(config.optimizer, steps),
     )
-    backend_taken(experiment.first_layer())
+    backend_taken(experiment.first_layer)
     return experiment
 
 

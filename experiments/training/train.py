@@ -59,7 +59,7 @@ def train(config: Config, name: str, directory: RunDirectory, command: str, cons
     Raises UserError for a directory that may not be used, before anything in it is changed.
     """
     experiment = assemble(config)
-    facts = environment.describe(dict(experiment.task.facts)) | {"backend": backend_taken(experiment.first_layer())}
+    facts = environment.describe(dict(experiment.task.facts)) | {"backend": backend_taken(experiment.first_layer)}
     with directory.lock():
         # Ask again, now that no other process can be at work here.
         if directory.inspect(config) == "complete":
@@ -109,7 +109,7 @@ class _Run:
             f"{', bidirectional' if self.config.model.bidirectional else ''}, "
             f"{count_parameters(self.state.params):,} parameters",
             "device": f"{facts['device']}, {facts['cores']} cores",
-            "backend": f"{facts['backend']}, for {self.experiment.first_layer()}",
+            "backend": f"{facts['backend']}, for {self.experiment.first_layer}",
         }
         for key, value in [*lines.items(), *self.beginning.lines()]:
             self.console.print(f"{key:<7} {value}", soft_wrap=True, markup=False, highlight=False)

@@ -1,1 +1,1 @@
-"""Ways to run a cell over time, one a file, all of one signature; they do not know each other. May import `_cells`."""
+"""Ways to run a cell over time, which do not know each other, and the seam for kernels. May import `_cells`."""

@@ -31,7 +31,7 @@ class Problem(NamedTuple):
     features: Any = None
     dtype: Any = None
     precision: str | None = None
-    options: frozenset[str] = frozenset()
+    options: frozenset[str] | None = None
 
 
 class Run(Protocol):

@@ -36,7 +36,6 @@ from gru_jax._backends import platforms
 from gru_jax._backends.backend import Backend, Problem
 from gru_jax._backends.chunks import run_in_chunks
 from gru_jax._backends.lanes import (
-    ROW,
     STEPS,
     WEIGHT,
     Place,
@@ -64,10 +63,7 @@ from gru_jax._cells.gru import (
 )
 from gru_jax._cells.gru_derivative import total
 from gru_jax._cells.placement import batch_sharding, place
-from gru_jax._cells.precision import compute_params, matmul
-
-# The name of the setting that `jax.default_matmul_precision` changes.
-PRECISION = "jax_default_matmul_precision"
+from gru_jax._cells.precision import compute_params, current_precision, matmul
 
 # What `jax.checkpoint` policies call all that the loop over states returns.
 NAME = "gru_states"
@@ -88,8 +84,7 @@ def run(
 ) -> tuple[tuple[Any, ...], tuple[jax.Array, ...]]:
     """See `Run`."""
     carry, reset_carry = jax.tree.map(_whole_features, (carry, reset_carry))
-    precision = getattr(jax.config, PRECISION)
-    how = How(cell, xs.shape[-1], reverse, unroll, precision, backend)
+    how = How(cell, xs.shape[-1], reverse, unroll, current_precision(), backend)
     # Wide even for bfloat16 weights: the sums over chunks that make their gradients are rounded once, at the end.
     weights: Any = jax.tree.map(lambda *lanes: jnp.astype(_stack(lanes, 0), carry[0].dtype), *params)
     by_step = reset_carry is not None and reset_carry[0].ndim == xs.ndim
@@ -121,9 +116,10 @@ def _stack(lanes: Any, axis: int) -> jax.Array:
 def _differentiate(static: StatesStatic, operands: States, tangents_in: States) -> tuple[Any, Any]:
     """All states (and p, where that is asked for) and their tangents; a tangent of None is zero."""
     how, steps = static.how, operands.steps
-    lanes = count_lanes(jax.tree.leaves(operands), _places(operands))
-    mixed, platform = len(set(how.reverse)) > 1, platforms.guess()
-    if mixed and isinstance(lanes, int):
+    platform, mixed = platforms.guess(), len(set(how.reverse)) > 1
+    apart = mixed and platforms.settings_for(platform).directions_apart
+    lanes = count_lanes(jax.tree.leaves(operands), gru_states.places(operands))
+    if apart and isinstance(lanes, int):
         lanes = max(1, lanes // len(how.reverse))
     total_steps, _, batch, in_features = steps.x.shape
     cut = platforms.chunking(platform, total_steps, lanes * batch, in_features, operands.start.shape[-1])
@@ -133,18 +129,13 @@ def _differentiate(static: StatesStatic, operands: States, tangents_in: States) 
     if not hs.shape[0]:
         empty = outs if static.keeps_p else (hs,)
         return empty, empty
-    if mixed and (cut.steps != total_steps or platforms.settings_for(platform).directions_apart):
+    if apart or (mixed and cut.steps != total_steps):
         dhs = _apart(how, operands, tangents_in, hs, p, cut.steps)
     else:
         dhs = _in_chunks(how, operands, tangents_in, hs, p, cut.steps)
     if not static.keeps_p:
         return (hs,), (dhs,)
     return (hs, p), (dhs, _tangent_of_p(how, operands, tangents_in, hs, dhs))
-
-
-def _places(tree: States) -> list[Place]:
-    fields = ((tree.params, WEIGHT), (tree.start, ROW), (tree.steps, STEPS), (tree.restored, ROW))
-    return [place for part, place in fields for _ in jax.tree.leaves(part)]
 
 
 def _apart(how: How, operands: States, d_operands: States, hs: Any, p: Any, size: int) -> jax.Array:
@@ -155,7 +146,7 @@ def _apart(how: How, operands: States, d_operands: States, hs: Any, p: Any, size
         alone = how._replace(reverse=(reverse,))
         return (_in_chunks(alone, operands, d_operands, hs, p, size),)
 
-    places = [*_places(operands), *_places(d_operands), *(STEPS for _ in jax.tree.leaves((hs, p)))]
+    places = [*gru_states.places(operands), *gru_states.places(d_operands), *(STEPS for _ in jax.tree.leaves((hs, p)))]
     return by_direction(one_direction, how.reverse, (operands, d_operands, hs, p), places)[0]
 
 
@@ -222,8 +213,7 @@ def _linearise(
 
     operands = (params, d_params, steps.x, h, p, dx)
     weights = [WEIGHT for _ in jax.tree.leaves((params, d_params))]
-    p, v = over_lanes(lane, operands, weights + [STEPS for _ in jax.tree.leaves(operands[2:])])
-    return p, v
+    return over_lanes(lane, operands, weights + [STEPS for _ in jax.tree.leaves(operands[2:])])
 
 
 def _direct_tangent(

@@ -59,22 +59,23 @@ def partitioned(run: Callable[[Any, Any], Any], places: Callable[[Any], list[Pla
 
 def _as_they_came(ins: Any, outs: Any, places: list[Place]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Shardings of results and operands where no mesh tells the names of its axes; all whole where they do not fit."""
-    ends = [*((out, place_of_state(out)) for out in outs), *zip(ins, places, strict=True)]
     lanes = count_lanes(ins, places)
-    cuts: set[tuple[int, int]] = set()
-    for leaf, place in ends:
-        local = leaf.sharding.shard_shape(leaf.shape)
-        for axis, (size, whole) in enumerate(zip(local, leaf.shape, strict=True)):
+    of_rows, of_lanes, fit = set(), set(), True
+    for leaf, place in (*zip(ins, places, strict=True), *((out, place_of_state(out)) for out in outs)):
+        for axis, (part, whole) in enumerate(zip(leaf.sharding.shard_shape(leaf.shape), leaf.shape, strict=True)):
             if axis == place.batch:
-                cuts.add((0, size))
+                of_rows.add(part)
             elif axis == place.lanes and whole == lanes:
-                cuts.add((1, size))
-            elif size != whole:
-                cuts |= {(0, -1), (0, -2)}
-    if len(cuts) <= 2 and len({kind for kind, _ in cuts}) == len(cuts):
+                of_lanes.add(part)
+            else:
+                fit = fit and part == whole
+    if fit and len(of_rows) == len(of_lanes) == 1:
         return tuple(out.sharding for out in outs), tuple(leaf.sharding for leaf in ins)
-    whole_of = lambda leaf: type(leaf.sharding).get_replicated(leaf.sharding._device_assignment)  # noqa: E731
-    return tuple(map(whole_of, outs)), tuple(map(whole_of, ins))
+    return tuple(map(_replicated, outs)), tuple(map(_replicated, ins))
+
+
+def _replicated(leaf: Any) -> Any:
+    return type(leaf.sharding).get_replicated(leaf.sharding._device_assignment)
 
 
 def _axes_of_mesh(leaves: Any, places: list[Place], *, mixed: bool) -> tuple[Any, Any]:

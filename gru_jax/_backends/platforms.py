@@ -5,7 +5,8 @@
 - "cpu": XLA:CPU, two cores with AVX-512, float32, jax 0.10.2.
 - "gpu": one NVIDIA H200, float32 with products in TF32 and bfloat16, jax 0.11.2, six shapes (T, B, I, H) from (128, 8,
   32, 32) to (1024, 16, 768, 768). Against the settings of "cpu", geometric means: forward 1.63 times as fast (1.80 in
-  bfloat16), training 1.72 (1.78). An unroll of 8 for the tangents gains another 3 % (6 %) and compiles longer.
+  bfloat16), training 1.72 (1.78), there with an unroll of 4 in both loops. An unroll of 8 in both gains another 3 %
+  (6 %); how much longer that compiles was not measured.
 - "tpu" and "rocm" take the settings of "gpu" and were not measured: there, too, launches cost more than arithmetic.
 """
 
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from gru_jax._backends.backend import Problem
+from gru_jax._backends.backend import BACKENDS, Backend, Problem
 
 # The name of the setting that `jax.default_device` changes.
 DEFAULT_DEVICE = "jax_default_device"
@@ -46,6 +47,12 @@ def rows_for(problem: Problem) -> Iterator[Row]:
         fits = row.cell in ("*", problem.cell.name) and row.platform in ("*", problem.platform)
         if fits and (row.steps is None or few <= row.steps):
             yield row
+
+
+def backends_for(problem: Problem) -> Iterator[Backend]:
+    """What "auto" may take: the backends of the rows that fit, without those that refuse; first things first."""
+    backends = (BACKENDS[row.backend] for row in rows_for(problem))
+    return (backend for backend in backends if not backend.refuses(problem))
 
 
 class Chunking(NamedTuple):

@@ -186,8 +186,7 @@ def kernel_for(backend: str, problem: Problem, *, exported: bool, shared: bool) 
     if backend == "auto":
         if reason:
             return None
-        rows = (BACKENDS[row.backend] for row in platforms.rows_for(problem))
-        first = next(one for one in rows if not (one.is_kernel and one.refuses(problem)))
+        first = next(platforms.backends_for(problem))
         return first if first.is_kernel else None
     asked = BACKENDS[backend]
     if not asked.is_kernel:

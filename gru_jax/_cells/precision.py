@@ -9,6 +9,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+# The name of the setting that `jax.default_matmul_precision` changes.
+_PRECISION = "jax_default_matmul_precision"
+
+
+def current_precision() -> str | None:
+    """The precision of matrix products that `jax.default_matmul_precision` is set to; None for JAX's own."""
+    return getattr(jax.config, _PRECISION)
+
 
 def carry_dtype(dtype: Any) -> jnp.dtype:
     """float64 for float64; float32 for every narrower float, and for NumPy's float64 while JAX runs in 32 bits."""

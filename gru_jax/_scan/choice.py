@@ -7,10 +7,11 @@ import jax.numpy as jnp
 
 from gru_jax._backends.backend import BACKENDS, Backend, Problem, register
 from gru_jax._backends.fused import fused
-from gru_jax._backends.platforms import SETTINGS, guess, rows_for
+from gru_jax._backends.platforms import SETTINGS, backends_for, guess
 from gru_jax._backends.scan import scan
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import float_dtype
+from gru_jax._cells.precision import current_precision
 from gru_jax._scan.checks import check_cell, check_precision
 
 for backend in (scan, fused):
@@ -27,7 +28,7 @@ def choose(name: Any, problem: Problem) -> Backend:
       ValueError: for an unknown name, or a backend that was asked for by name and cannot serve the problem.
     """
     if isinstance(name, str) and name == "auto":
-        return next(one for one in _fitting(problem) if not one.is_kernel)
+        return next(one for one in backends_for(problem) if not one.is_kernel)
     if not isinstance(name, str) or name not in BACKENDS:
         known = ", ".join(f'"{known}"' for known in ("auto", *BACKENDS))
         raise ValueError(f'backend: expected one of {known}, got {name!r}; "auto" picks one that serves the cell.')
@@ -35,11 +36,6 @@ def choose(name: Any, problem: Problem) -> Backend:
     if reason:
         raise ValueError(f'backend: "{name}" cannot run the cell {problem.cell.name!r}: {reason}; pass backend="auto".')
     return BACKENDS[name]
-
-
-def _fitting(problem: Problem) -> Any:
-    """The backends of the table's rows that can serve, first things first."""
-    return (one for one in (BACKENDS[row.backend] for row in rows_for(problem)) if not one.refuses(problem))
 
 
 def backend_for(
@@ -89,9 +85,9 @@ def backend_for(
         in_features,
         features,
         float_dtype("dtype", dtype),
-        check_precision(precision),
+        check_precision(precision) or current_precision(),
     )
-    return next(_fitting(problem)).name if backend == "auto" else choose(backend, problem).name
+    return next(backends_for(problem)).name if backend == "auto" else choose(backend, problem).name
 
 
 def _check_shape(shape: Any) -> tuple[Any, ...]:

@@ -17,7 +17,7 @@ from gru_jax._cells.carry_checks import broadcast_carry, carry_shapes, check_car
 from gru_jax._cells.cell import Cell
 from gru_jax._cells.checks import check_inputs, check_positive, leading_shape
 from gru_jax._cells.placement import batch_sharding, gathered, place, varying_axes
-from gru_jax._cells.precision import input_dtype
+from gru_jax._cells.precision import current_precision, input_dtype
 from gru_jax._scan.checks import (
     check_cell,
     check_lengths,
@@ -87,7 +87,9 @@ def scan_lanes(
             "fold the lengths into the mask: mask & (jnp.arange(T)[:, None] < seq_lengths)."
         )
     precision = check_precision(precision)
-    problem = Problem(cell, None, steps, math.prod(batch), None, None, input_dtype(xs), precision)
+    problem = Problem(
+        cell, None, steps, math.prod(batch), None, None, input_dtype(xs), precision or current_precision()
+    )
     plan = Plan(
         # Without `init`: cells that differ in it alone share one compiled program.
         cell=cell.replace(init=None),
